@@ -1,0 +1,1 @@
+//! The program on a host from power-on.

@@ -1,0 +1,1 @@
+//! A plan to a finished bring-up: actions, probes, journal.

@@ -1,0 +1,25 @@
+//! The command line: one thin file per subcommand.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+pub mod exit;
+
+/// The parsed command line.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Read profiles from DIR before the built-in ones
+    #[arg(long, global = true, value_name = "DIR")]
+    pub profiles: Option<PathBuf>,
+    /// Never ask; fail or take defaults instead
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every subcommand.
+#[derive(Debug, Subcommand)]
+pub enum Command {}

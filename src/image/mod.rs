@@ -1,0 +1,3 @@
+//! Lock and overlays to a virtual tree to filesystems to a disk.
+
+pub mod tree;

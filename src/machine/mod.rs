@@ -1,0 +1,1 @@
+//! Disk to a running machine.

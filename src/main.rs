@@ -1,0 +1,8 @@
+//! The `muster` command.
+
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    let cli = muster::cli::Cli::parse();
+    match cli.command {}
+}

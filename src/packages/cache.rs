@@ -1,0 +1,38 @@
+//! The content-addressed cache: files by SHA-256.
+
+use std::path::{Path, PathBuf};
+
+/// A folder of verified files, `sha256/ab/abcd…`; a file there is complete and was verified.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// Opens (without creating) the cache at `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Cache { root: root.into() }
+    }
+
+    /// `$XDG_CACHE_HOME/muster`, else `~/.cache/muster`.
+    pub fn default_root() -> PathBuf {
+        let base = std::env::var_os("XDG_CACHE_HOME")
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+            .unwrap_or_else(|| {
+                PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()))
+                    .join(".cache")
+            });
+        base.join("muster")
+    }
+
+    /// The folder of the cache.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the file with this SHA-256 (lower-case hex) stands or would stand.
+    pub fn path(&self, sha256: &str) -> PathBuf {
+        self.root.join("sha256").join(&sha256[..2]).join(sha256)
+    }
+}
