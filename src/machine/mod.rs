@@ -1,1 +1,3 @@
 //! Disk to a running machine.
+
+pub mod events;
