@@ -4,7 +4,7 @@
 //! time (Linux, `drivers/char/virtio_console.c`), so a program keeps one [`Events`] and
 //! drops it before the next program opens its own.
 
-use serde::{Deserialize, Serialize};
+pub use crate::machine::events::{Event, Moment, Outcome};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -17,76 +17,6 @@ pub const PORT: &str = "/dev/virtio-ports/org.muster.events";
 
 /// Events kept while the other side does not read; older ones are dropped first.
 const KEPT: usize = 4096;
-
-/// Something that happened, as `events.jsonl` holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Event {
-    /// The host's SSH key, `ssh-ed25519 AAAA…`, to be pinned.
-    SshHostKey {
-        /// Key type and base64 blob.
-        key: String,
-    },
-    /// The certificate of the site CA.
-    SiteCa {
-        /// PEM.
-        pem: String,
-    },
-    /// Questions wait on a console.
-    Dialogue {
-        /// Name of the console, for example `ttyS0`.
-        console: String,
-    },
-    /// A task of the plan.
-    Task {
-        /// Id of the task.
-        id: String,
-        /// Which moment of it.
-        moment: Moment,
-        /// A line for people.
-        message: String,
-    },
-    /// A phase begins.
-    Phase {
-        /// Short name of the phase.
-        name: String,
-    },
-    /// Bring-up has ended, or stopped for now.
-    BringUp {
-        /// How it stands.
-        outcome: Outcome,
-        /// Integrations and services proven.
-        proven: usize,
-        /// Out of so many.
-        total: usize,
-    },
-}
-
-/// A moment in the life of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Moment {
-    /// The journal says "started".
-    Started,
-    /// The effect is there, not yet verified.
-    Applied,
-    /// Verified; the journal says, or is about to say, "done".
-    Done,
-    /// It failed.
-    Failed,
-}
-
-/// How bring-up stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// All is proven.
-    Green,
-    /// Something failed.
-    Red,
-    /// Not at its end.
-    Unfinished,
-}
 
 /// The channel. Writing to it never blocks and never fails the caller.
 #[derive(Debug)]
@@ -174,57 +104,6 @@ impl Channel {
 mod tests {
     use super::*;
     use std::io::Read;
-
-    #[test]
-    fn events_are_one_json_object_per_line_in_the_agreed_words() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = directory.path().join("port");
-        std::fs::write(&path, "").expect("a file");
-        let events = Events::open_at(&path);
-        for event in [
-            Event::SshHostKey {
-                key: "ssh-ed25519 AAAA".into(),
-            },
-            Event::SiteCa {
-                pem: "-----".into(),
-            },
-            Event::Dialogue {
-                console: "ttyS0".into(),
-            },
-            Event::Task {
-                id: "a/b/c".into(),
-                moment: Moment::Applied,
-                message: "ok".into(),
-            },
-            Event::Phase {
-                name: "data".into(),
-            },
-            Event::BringUp {
-                outcome: Outcome::Unfinished,
-                proven: 1,
-                total: 2,
-            },
-        ] {
-            events.emit(&event);
-        }
-        assert_eq!(
-            std::fs::read_to_string(&path).expect("the file"),
-            concat!(
-                r#"{"event":"ssh-host-key","key":"ssh-ed25519 AAAA"}"#,
-                "\n",
-                r#"{"event":"site-ca","pem":"-----"}"#,
-                "\n",
-                r#"{"event":"dialogue","console":"ttyS0"}"#,
-                "\n",
-                r#"{"event":"task","id":"a/b/c","moment":"applied","message":"ok"}"#,
-                "\n",
-                r#"{"event":"phase","name":"data"}"#,
-                "\n",
-                r#"{"event":"bring-up","outcome":"unfinished","proven":1,"total":2}"#,
-                "\n",
-            )
-        );
-    }
 
     #[test]
     fn without_a_port_nothing_happens() {
