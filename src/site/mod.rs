@@ -1,9 +1,15 @@
 //! Questions to answers to a [`Site`]: organisations, addresses, the CA, secrets.
 
 pub mod accounts;
+pub mod answers;
+pub mod assemble;
 pub mod authority;
 pub mod durable;
 pub mod model;
+pub mod password;
+pub mod question;
+pub mod refusal;
+pub mod rules;
 pub mod secrets;
 
 pub use model::*;
