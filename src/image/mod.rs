@@ -1,3 +1,4 @@
 //! Lock and overlays to a virtual tree to filesystems to a disk.
 
+pub mod filesystem;
 pub mod tree;
