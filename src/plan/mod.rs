@@ -1,5 +1,8 @@
 //! A stack to its plan: tasks in order, wiring, phases, firewall. Pure.
 
 pub mod model;
+mod firewall;
+mod new;
+mod order;
 
 pub use model::*;

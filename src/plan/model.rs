@@ -63,7 +63,8 @@ pub struct PlanPhase {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// Unique: `role/service/step`, `role/provider/provide/consumer.need/step`,
-    /// `role/service/probe/id` or `role/consumer/need/provider/probe-id`.
+    /// `role/service/probe/id` or `role/consumer/need/provider/probe-id`. The other end of an
+    /// integration is `otherrole.service` where it is on another role.
     pub id: String,
     /// Index into [`Plan::phases`].
     pub phase: usize,

@@ -1,5 +1,17 @@
 //! Text to a checked [`Stack`] value. Reads files, and does nothing else.
 
+pub mod interfaces;
 pub mod model;
+pub mod probe_kinds;
+pub mod problem;
+pub mod source;
+mod bind;
+mod check;
+mod load;
+mod parse;
+mod reader;
 
+pub use bind::instances;
 pub use model::*;
+pub use problem::ProfileError;
+pub use source::Source;

@@ -1,0 +1,51 @@
+//! What the packet filter lets in: ports, and the edges of the graph.
+
+use super::Rule;
+use crate::profile::interfaces::{self, Dials};
+use crate::profile::{Instance, Scope, Stack, instances};
+use std::collections::BTreeSet;
+
+/// One rule per open port, sorted. Traffic of a host with itself is not filtered, so a port
+/// nobody else dials is not in the list.
+pub fn rules(stack: &Stack) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for instance in instances(stack) {
+        let Some(service) = stack.services.get(&instance.service) else { continue };
+        for port in &service.ports {
+            let from = match port.scope {
+                Scope::Local => continue,
+                Scope::Public => BTreeSet::new(),
+                Scope::Site => dialling(stack, &instance),
+            };
+            if port.scope == Scope::Site && from.is_empty() {
+                continue;
+            }
+            rules.push(Rule {
+                role: instance.role.clone(),
+                protocol: port.protocol.clone(),
+                port: port.number,
+                scope: port.scope,
+                from: from.into_iter().collect(),
+                why: format!("{}: {}", instance.service, port.purpose),
+            });
+        }
+    }
+    rules.sort();
+    rules
+}
+
+/// Other roles that open connections to this instance.
+fn dialling(stack: &Stack, instance: &Instance) -> BTreeSet<String> {
+    let mut roles = BTreeSet::new();
+    for binding in &stack.bindings {
+        let dials = interfaces::find(&binding.interface).map_or(Dials::Consumer, |i| i.dials);
+        let (from, to) = match dials {
+            Dials::Consumer => (&binding.consumer, &binding.provider),
+            Dials::Provider => (&binding.provider, &binding.consumer),
+        };
+        if to == instance && from.role != instance.role {
+            roles.insert(from.role.clone());
+        }
+    }
+    roles
+}

@@ -1,0 +1,250 @@
+//! Templates parse and name only what there will be, before any host renders them.
+
+use super::files::step_lists;
+use crate::profile::interfaces;
+use crate::profile::problem::nearest;
+use crate::profile::reader::Notes;
+use crate::profile::{Action, Probe, Service, Step};
+
+/// Which names a template may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// Those of the service itself.
+    Own,
+    /// Those, and the consumer's and the grant's of this provide.
+    Grant(&'a str),
+}
+
+/// One template of a service.
+pub struct Template<'a> {
+    /// Path of its place.
+    pub place: String,
+    /// Its text.
+    pub text: &'a str,
+    /// What it may name.
+    pub scope: Scope<'a>,
+}
+
+/// Every template of a service.
+pub fn templates_of(service: &Service) -> Vec<Template<'_>> {
+    let name = &service.name;
+    let mut all = Vec::new();
+    let mut add = |place: String, text, scope| all.push(Template { place, text, scope });
+    for (key, certificate) in &service.certificates {
+        for (index, text) in certificate.names.iter().enumerate() {
+            let place = format!("service/{name}/certificates/{key}/names/{index}");
+            add(place, text.as_str(), Scope::Own);
+        }
+    }
+    for (need, wanted) in &service.needs {
+        for (key, text) in &wanted.with {
+            add(format!("service/{name}/needs/{need}/{key}"), text, Scope::Own);
+        }
+        for (index, probe) in wanted.verify.iter().enumerate() {
+            let place = format!("service/{name}/needs/{need}/verify/{index}");
+            probe_templates(&place, probe, Scope::Own, &mut add);
+        }
+    }
+    for (provide, offer) in &service.provides {
+        for (key, text) in &offer.values {
+            let place = format!("service/{name}/provides/{provide}/values/{key}");
+            add(place, text, Scope::Grant(provide));
+        }
+    }
+    for (index, probe) in service.probes.iter().enumerate() {
+        probe_templates(&format!("service/{name}/probe/{index}"), probe, Scope::Own, &mut add);
+    }
+    for (path, steps, scope) in step_lists(service) {
+        for (index, step) in steps.iter().enumerate() {
+            step_templates(service, &format!("{path}/{index}"), step, scope, &mut add);
+        }
+    }
+    all
+}
+
+fn probe_templates<'a>(
+    place: &str,
+    probe: &'a Probe,
+    scope: Scope<'a>,
+    add: &mut impl FnMut(String, &'a str, Scope<'a>),
+) {
+    for (key, text) in &probe.with {
+        add(format!("{place}/{key}"), text, scope);
+    }
+}
+
+fn step_templates<'a>(
+    service: &'a Service,
+    place: &str,
+    step: &'a Step,
+    scope: Scope<'a>,
+    add: &mut impl FnMut(String, &'a str, Scope<'a>),
+) {
+    let mut one = |key: &str, text: &'a str| add(format!("{place}/{key}"), text, scope);
+    for (key, text) in [("when", &step.when), ("each", &step.each)] {
+        if let Some(text) = text {
+            one(key, text);
+        }
+    }
+    match &step.action {
+        Action::File { path, template, content, owner, .. } => {
+            one("file", path);
+            one("owner", owner);
+            if let Some(content) = content {
+                one("content", content);
+            }
+            if let Some(file) = template.as_ref().and_then(|path| service.overlay.get_key_value(path))
+            {
+                add(format!("overlay/{}{}", service.name, file.0), &file.1.content, scope);
+            }
+        }
+        Action::Directory { path, owner, .. } => {
+            one("directory", path);
+            one("owner", owner);
+        }
+        Action::Link { path, to } => {
+            one("link", path);
+            one("to", to);
+        }
+        Action::Absent { path } => one("absent", path),
+        Action::Unit { unit, .. } => one("unit", unit),
+        Action::Command { command, unless, user, stdin, environment, directory } => {
+            for (index, text) in command.iter().enumerate() {
+                one(&format!("command/{index}"), text);
+            }
+            for (index, text) in unless.iter().enumerate() {
+                one(&format!("unless/{index}"), text);
+            }
+            for (key, text) in [("user", user), ("stdin", stdin), ("directory", directory)] {
+                if let Some(text) = text {
+                    one(key, text);
+                }
+            }
+            for (key, text) in environment {
+                one(&format!("environment/{key}"), text);
+            }
+        }
+        Action::Sql { database, sql, unless } => {
+            one("sql", sql);
+            for (key, text) in [("database", database), ("unless", unless)] {
+                if let Some(text) = text {
+                    one(key, text);
+                }
+            }
+        }
+        Action::Ldap { dn, attributes, initial } => {
+            one("ldap", dn);
+            for (table, values) in [("attributes", attributes), ("initial", initial)] {
+                for (key, list) in values {
+                    for (index, text) in list.iter().enumerate() {
+                        one(&format!("{table}/{key}/{index}"), text);
+                    }
+                }
+            }
+        }
+        Action::User { name, groups } => {
+            one("user", name);
+            for (index, text) in groups.iter().enumerate() {
+                one(&format!("groups/{index}"), text);
+            }
+        }
+        Action::Wait { probe } => probe_templates(&format!("{place}/wait"), probe, scope, add),
+    }
+}
+
+/// Refuses a template that does not parse, or that names what will not be there.
+pub fn check_template(service: &Service, template: &Template<'_>, notes: &Notes) {
+    let environment = minijinja::Environment::new();
+    match environment.template_from_str(template.text) {
+        Ok(parsed) => {
+            let mut names: Vec<String> = parsed.undeclared_variables(true).into_iter().collect();
+            names.sort();
+            for name in names {
+                reference(service, template, &name, notes);
+            }
+        }
+        Err(error) => {
+            let line = error.line().filter(|_| template.text.contains('\n'));
+            let line = line.map(|line| format!(" (line {line} of it)")).unwrap_or_default();
+            notes.problem(
+                &template.place,
+                format!("the template does not parse{line}"),
+                error.detail().unwrap_or("its syntax is wrong").to_owned(),
+                None,
+            );
+        }
+    }
+}
+
+/// What every template may name first; functions among them.
+const ROOTS: &[&str] = &[
+    "aliases", "base", "certificates", "host", "needs", "probe", "route", "secrets", "self",
+    "settings", "sha512_crypt", "site",
+];
+const BUILT_IN: &[&str] = &["range", "dict", "namespace", "debug", "item"];
+
+fn reference(service: &Service, template: &Template<'_>, name: &str, notes: &Notes) {
+    let parts: Vec<&str> = name.split('.').collect();
+    let grant = match template.scope {
+        Scope::Grant(provide) => service.provides.get(provide),
+        Scope::Own => None,
+    };
+    let keys = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect::<Vec<String>>();
+    let (what, part, known): (&str, &str, Vec<String>) = match parts.as_slice() {
+        ["settings", key, ..] => {
+            ("setting", key, service.settings.keys().cloned().collect())
+        }
+        ["secrets", key, ..] => ("secret", key, service.secrets.keys().cloned().collect()),
+        ["certificates", key] => {
+            ("certificate", key, service.certificates.keys().cloned().collect())
+        }
+        ["certificates", key, part, ..] if service.certificates.contains_key(*key) => {
+            ("part of a certificate", part, keys(vec!["certificate", "key", "chain"]))
+        }
+        ["certificates", key, ..] => {
+            ("certificate", key, service.certificates.keys().cloned().collect())
+        }
+        ["needs", need] => ("need", need, service.needs.keys().cloned().collect()),
+        ["needs", need, value, ..] => match service.needs.get(*need) {
+            None => ("need", need, service.needs.keys().cloned().collect()),
+            Some(wanted) if wanted.many => return,
+            Some(wanted) => {
+                let Some(interface) = interfaces::find(&wanted.interface) else { return };
+                let values = interface.values.iter().map(|field| field.name).collect();
+                ("value of the need", value, keys(values))
+            }
+        },
+        ["consumer", key, ..] if grant.is_some() => {
+            let interface = grant.and_then(|grant| interfaces::find(&grant.interface));
+            let parameters = interface.map(|i| i.parameters).unwrap_or_default();
+            let mut known = vec!["service", "role", "host", "need"];
+            known.extend(parameters.iter().map(|field| field.name));
+            ("word about the consumer", key, keys(known))
+        }
+        ["grant", "secrets", key, ..] if grant.is_some() => {
+            let secrets = grant.map(|grant| grant.secrets.keys().cloned().collect());
+            ("secret of the grant", key, secrets.unwrap_or_default())
+        }
+        [root, ..] => {
+            let mut known = keys(ROOTS.iter().chain(BUILT_IN).copied().collect());
+            if grant.is_some() {
+                known.extend(["consumer".to_owned(), "grant".to_owned()]);
+            }
+            ("name", root, known)
+        }
+        [] => return,
+    };
+    if known.iter().any(|candidate| candidate == part) {
+        return;
+    }
+    notes.problem(
+        &template.place,
+        format!("the template names `{name}`, and there is no {what} `{part}`"),
+        match known.is_empty() {
+            true => format!("`{}` has none", service.name),
+            false => format!("there are: {}", known.join(", ")),
+        },
+        nearest(part, known.iter().map(String::as_str))
+            .map(|near| format!("did you mean `{near}`?")),
+    );
+}

@@ -1,0 +1,216 @@
+//! Files to a checked [`Stack`].
+
+use super::problem::{Place, ProfileError, suggest};
+use super::reader::{Notes, document};
+use super::source::Source;
+use super::{Base, OverlayFile, Service, Stack, bind, check, parse};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Stack {
+    /// Loads and checks a stack by name or directory. `base` (`--base NAME`) overrides the
+    /// base of every role that does not fix its own.
+    pub fn load(
+        source: &Source,
+        name_or_dir: &str,
+        base: Option<&str>,
+    ) -> Result<Stack, ProfileError> {
+        let place = source.locate(name_or_dir)?;
+        let (source, text) = source.within(&place)?;
+        let notes = Notes::default();
+        let Some(mut written) = document(&notes, &text, "stack", parse::stack::stack) else {
+            return Err(invalid(notes));
+        };
+        let default_base = base.map(str::to_owned).or(written.base.take());
+        for (index, role) in written.roles.iter_mut().enumerate() {
+            if role.base.is_empty() {
+                match &default_base {
+                    Some(base) => role.base.clone_from(base),
+                    None => notes.problem(
+                        &format!("stack/role/{index}/name"),
+                        format!("the role `{}` has no base", role.name),
+                        "neither it nor the stack names one".into(),
+                        Some("give the stack a `base`, or use --base NAME".into()),
+                    ),
+                }
+            }
+        }
+        let services = read_services(&source, &notes, &written)?;
+        let bases = read_bases(&source, &notes, &written)?;
+        if !notes.problems.borrow().is_empty() {
+            return Err(invalid(notes));
+        }
+        let mut stack = Stack {
+            name: written.name,
+            summary: written.summary,
+            roles: written.roles,
+            services,
+            bases,
+            phases: written.phases,
+            bindings: Vec::new(),
+            demo: written.demo,
+        };
+        check::names(&stack, &source.profiles("bases")?, &notes);
+        stack.bindings = bind::bind(&stack, &written.binds, &notes, &|interface| {
+            providers(&source, interface).unwrap_or_default()
+        });
+        if notes.problems.borrow().is_empty() {
+            check::graph(&stack, &notes);
+            check::files(&stack, &notes);
+        }
+        let sound = notes.problems.borrow().is_empty();
+        if sound { Ok(stack) } else { Err(invalid(notes)) }
+    }
+}
+
+fn invalid(notes: Notes) -> ProfileError {
+    ProfileError::Invalid { problems: notes.problems.into_inner() }
+}
+
+fn read_services(
+    source: &Source,
+    notes: &Notes,
+    written: &parse::stack::Written,
+) -> Result<BTreeMap<String, Service>, ProfileError> {
+    let mut services = BTreeMap::new();
+    let known = source.profiles("services")?;
+    for (role_index, role) in written.roles.iter().enumerate() {
+        for (index, name) in role.services.iter().enumerate() {
+            if services.contains_key(name) {
+                continue;
+            }
+            if !known.contains(name) {
+                notes.problem(
+                    &format!("stack/role/{role_index}/services/{index}"),
+                    format!("there is no service `{name}`"),
+                    format!("the role `{}` lists it", role.name),
+                    Some(suggest(name, known.iter().map(String::as_str))),
+                );
+                continue;
+            }
+            if let Some(service) = read_service(source, notes, name)? {
+                services.insert(name.clone(), service);
+            }
+        }
+    }
+    Ok(services)
+}
+
+fn read_service(
+    source: &Source,
+    notes: &Notes,
+    name: &str,
+) -> Result<Option<Service>, ProfileError> {
+    let Some(found) = source.read(&format!("profiles/services/{name}.toml"))? else {
+        return Ok(None);
+    };
+    let path = format!("service/{name}");
+    let Some(mut service) = document(notes, &found.text, &path, parse::service::service) else {
+        return Ok(None);
+    };
+    same_name(notes, &format!("{path}/service/name"), &service.name, name);
+    service.overlay = overlay(source, notes, name)?;
+    Ok(Some(service))
+}
+
+fn same_name(notes: &Notes, path: &str, written: &str, file: &str) {
+    if written != file && !written.is_empty() {
+        notes.problem(
+            path,
+            format!("the file `{file}.toml` names itself `{written}`"),
+            "the name is that of the file".into(),
+            Some(format!("write name = \"{file}\", or rename the file")),
+        );
+    }
+}
+
+/// Files below `overlays/<name>`: path in the image → file. Their texts are noted under
+/// `overlay/<name><path>`.
+fn overlay(
+    source: &Source,
+    notes: &Notes,
+    name: &str,
+) -> Result<BTreeMap<String, OverlayFile>, ProfileError> {
+    let mut files = BTreeMap::new();
+    for (path, found) in source.below(&format!("overlays/{name}"))? {
+        let place = Place { text: found.text.clone(), span: 0..0 };
+        notes.places.borrow_mut().insert(format!("overlay/{name}/{path}"), place);
+        let mode = if found.executable { 0o755 } else { 0o644 };
+        let content = found.text.content.to_string();
+        files.insert(format!("/{path}"), OverlayFile { content, mode });
+    }
+    Ok(files)
+}
+
+fn read_bases(
+    source: &Source,
+    notes: &Notes,
+    written: &parse::stack::Written,
+) -> Result<BTreeMap<String, Base>, ProfileError> {
+    let known = source.profiles("bases")?;
+    let mut bases = BTreeMap::new();
+    let mut reported = BTreeSet::new();
+    for (index, role) in written.roles.iter().enumerate() {
+        let name = &role.base;
+        if name.is_empty() || bases.contains_key(name) || reported.contains(name) {
+            continue;
+        }
+        if !known.contains(name) {
+            reported.insert(name.clone());
+            let role_path = format!("stack/role/{index}/base");
+            let fixed = notes.places.borrow().contains_key(&role_path);
+            notes.problem(
+                if fixed { &role_path } else { "stack/stack/base" },
+                format!("there is no base `{name}`"),
+                format!("the role `{}` is built on it", role.name),
+                Some(suggest(name, known.iter().map(String::as_str))),
+            );
+            continue;
+        }
+        if let Some(base) = read_base(source, notes, name)? {
+            bases.insert(name.clone(), base);
+        }
+    }
+    Ok(bases)
+}
+
+fn read_base(source: &Source, notes: &Notes, name: &str) -> Result<Option<Base>, ProfileError> {
+    let Some(found) = source.read(&format!("profiles/bases/{name}.toml"))? else {
+        return Ok(None);
+    };
+    let path = format!("base/{name}");
+    let Some(written) = document(notes, &found.text, &path, parse::base::base) else {
+        return Ok(None);
+    };
+    let mut base = written.base;
+    same_name(notes, &format!("{path}/base/name"), &base.name, name);
+    for folder in &written.overlays {
+        base.overlay.extend(overlay(source, notes, folder)?);
+    }
+    for (index, archive) in base.archives.iter_mut().enumerate() {
+        let file = format!("profiles/bases/{}", archive.keys);
+        match source.read(&file)? {
+            Some(found) => archive.keys = found.text.content.to_string(),
+            None if archive.keys.is_empty() => {}
+            None => notes.problem(
+                &format!("{path}/archive/{index}/keys"),
+                format!("there is no file `{file}`"),
+                format!("it holds the certificates that sign the archive `{}`", archive.name),
+                None,
+            ),
+        }
+    }
+    Ok(Some(base))
+}
+
+/// Names of all services that could provide an interface, whether or not the stack runs them.
+fn providers(source: &Source, interface: &str) -> Result<Vec<String>, ProfileError> {
+    let mut names = Vec::new();
+    for name in source.profiles("services")? {
+        let service = read_service(source, &Notes::default(), &name)?;
+        let provides = |service: &Service| service.provides.values().any(|p| p.interface == interface);
+        if service.as_ref().is_some_and(provides) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}

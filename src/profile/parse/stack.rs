@@ -1,0 +1,118 @@
+//! `stacks/<name>/stack.toml`.
+
+use crate::profile::reader::{Table, is_name};
+use crate::profile::{Demo, Phase, Role, SettingValue};
+use std::collections::BTreeMap;
+
+/// A stack as written: names in it are not yet resolved.
+pub struct Written {
+    /// Name.
+    pub name: String,
+    /// One line for people.
+    pub summary: String,
+    /// Base of the roles that name none.
+    pub base: Option<String>,
+    /// Roles; `base` is empty where the role names none.
+    pub roles: Vec<Role>,
+    /// Phases.
+    pub phases: Vec<Phase>,
+    /// Bindings by hand.
+    pub binds: Vec<Bind>,
+    /// Demo answers.
+    pub demo: Demo,
+}
+
+/// `[[bind]]`: a binding by hand.
+pub struct Bind {
+    /// `service` or `role/service`.
+    pub consumer: String,
+    /// Name of the need.
+    pub need: String,
+    /// `service` or `role/service`.
+    pub provider: String,
+    /// Name of the provide, where the provider has several of the interface.
+    pub provide: Option<String>,
+}
+
+/// Reads a stack.
+pub fn stack(top: &Table<'_>) -> Written {
+    let mut written = Written {
+        name: String::new(),
+        summary: String::new(),
+        base: None,
+        roles: top.tables("role").iter().map(role).collect(),
+        phases: top.tables("phase").iter().map(phase).collect(),
+        binds: top.tables("bind").iter().map(bind).collect(),
+        demo: Demo::default(),
+    };
+    if let Some(table) = top.required_table("stack") {
+        written.name = table.required_name("name");
+        written.summary = table.required("summary");
+        written.base = table.text("base");
+        table.done();
+    }
+    if let Some(table) = top.table("demo") {
+        written.demo.answers = table.scalars("answers");
+        written.demo.people = table.texts("people");
+        for person in &written.demo.people {
+            if !is_name(person) {
+                table.problem(
+                    "people",
+                    format!("`{person}` is not a login name"),
+                    "lower-case letters, digits and dashes, beginning with a letter".into(),
+                    None,
+                );
+            }
+        }
+        table.done();
+    }
+    written
+}
+
+fn role(table: &Table<'_>) -> Role {
+    let mut settings: BTreeMap<String, BTreeMap<String, SettingValue>> = BTreeMap::new();
+    for (service, inner) in table.named("settings", is_name) {
+        let values = settings.entry(service).or_default();
+        for key in inner.rest() {
+            if let Some(value) = inner.setting(&key) {
+                values.insert(key, value);
+            }
+        }
+    }
+    let role = Role {
+        name: table.required_name("name"),
+        summary: table.required("summary"),
+        base: table.text("base").unwrap_or_default(),
+        memory: table.number("memory", 64, 1 << 24).unwrap_or(1024),
+        cpus: table.number("cpus", 1, 1024).unwrap_or(1),
+        disk: table.number("disk", 512, 1 << 30).unwrap_or(8192),
+        services: table.texts("services"),
+        optional: table.texts("optional"),
+        packages: table.texts("packages"),
+        recommends: table.flag("recommends"),
+        settings,
+    };
+    table.done();
+    role
+}
+
+fn phase(table: &Table<'_>) -> Phase {
+    let phase = Phase {
+        name: table.required_name("name"),
+        title: table.required("title"),
+        services: table.texts("services"),
+    };
+    table.done();
+    phase
+}
+
+fn bind(table: &Table<'_>) -> Bind {
+    let bind = Bind {
+        consumer: table.required("consumer"),
+        need: table.required("need"),
+        provider: table.required("provider"),
+        provide: table.text("provide"),
+    };
+    table.done();
+    bind
+}
