@@ -1,8 +1,20 @@
 //! The `muster` command.
 
 use clap::Parser;
+use muster::cli::{Cli, Command, check, plan, report};
+use std::process::ExitCode;
 
-fn main() -> std::process::ExitCode {
-    let cli = muster::cli::Cli::parse();
-    match cli.command {}
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::Check(args) => check::run(&cli, args),
+        Command::Plan(args) => plan::run(&cli, args),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::from(report::exit_code(&report))
+        }
+    }
 }

@@ -1,9 +1,13 @@
 //! The command line: one thin file per subcommand.
 
+use crate::profile::Source;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
+pub mod check;
 pub mod exit;
+pub mod plan;
+pub mod report;
 
 /// The parsed command line.
 #[derive(Debug, Parser)]
@@ -22,4 +26,16 @@ pub struct Cli {
 
 /// Every subcommand.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Read profiles and say what is wrong with them
+    Check(check::Args),
+    /// Show phases and wiring of a stack
+    Plan(plan::Args),
+}
+
+impl Cli {
+    /// The profiles this command line is about.
+    pub fn source(&self) -> Source {
+        Source::new(self.profiles.as_deref())
+    }
+}

@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 pub fn rules(stack: &Stack) -> Vec<Rule> {
     let mut rules = Vec::new();
     for instance in instances(stack) {
-        let Some(service) = stack.services.get(&instance.service) else { continue };
+        let Some(service) = stack.services.get(&instance.service) else {
+            continue;
+        };
         for port in &service.ports {
             let from = match port.scope {
                 Scope::Local => continue,

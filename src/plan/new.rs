@@ -14,7 +14,10 @@ impl Plan {
             phases: stack
                 .phases
                 .iter()
-                .map(|phase| PlanPhase { name: phase.name.clone(), title: phase.title.clone() })
+                .map(|phase| PlanPhase {
+                    name: phase.name.clone(),
+                    title: phase.title.clone(),
+                })
                 .collect(),
             tasks: Vec::new(),
             integrations: Vec::new(),
@@ -34,7 +37,10 @@ fn digest(stack: &Stack) -> String {
 
 fn host(stack: &Stack, role: &Role) -> Host {
     let base = stack.bases.get(&role.base);
-    let services = role.services.iter().filter_map(|name| stack.services.get(name));
+    let services = role
+        .services
+        .iter()
+        .filter_map(|name| stack.services.get(name));
     let of_services = services.flat_map(|service| &service.state);
     let mut state: Vec<String> = base
         .iter()
@@ -61,8 +67,13 @@ fn routes(stack: &Stack, role: &Role) -> Vec<Route> {
         if binding.provider.role != role.name || !dialled(&binding.interface) {
             continue;
         }
-        let Some(service) = stack.services.get(&binding.consumer.service) else { continue };
-        let Some(host) = service.needs.get(&binding.need).and_then(|need| need.with.get("host"))
+        let Some(service) = stack.services.get(&binding.consumer.service) else {
+            continue;
+        };
+        let Some(host) = service
+            .needs
+            .get(&binding.need)
+            .and_then(|need| need.with.get("host"))
         else {
             continue;
         };

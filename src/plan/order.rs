@@ -10,15 +10,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Fills [`Plan::integrations`] and [`Plan::tasks`].
 pub fn order(stack: &Stack, plan: &mut Plan) {
-    plan.integrations = stack.bindings.iter().map(|binding| integration(stack, binding)).collect();
-    let mut drafts = Drafts { stack, plan, ends: BTreeMap::new() };
+    plan.integrations = stack
+        .bindings
+        .iter()
+        .map(|binding| integration(stack, binding))
+        .collect();
+    let mut drafts = Drafts {
+        stack,
+        plan,
+        ends: BTreeMap::new(),
+    };
     for phase in 0..stack.phases.len() {
         let instances = drafts.instances_of(phase);
         for instance in &instances {
             drafts.steps_and_probes(phase, instance);
         }
-        let phase_steps: Vec<String> =
-            instances.iter().flat_map(|i| drafts.ends[i].steps.clone()).collect();
+        let phase_steps: Vec<String> = instances
+            .iter()
+            .flat_map(|i| drafts.ends[i].steps.clone())
+            .collect();
         for instance in &instances {
             drafts.integration_probes(phase, instance, &phase_steps);
         }
@@ -26,7 +36,10 @@ pub fn order(stack: &Stack, plan: &mut Plan) {
 }
 
 fn integration(stack: &Stack, binding: &Binding) -> Integration {
-    let need = stack.services.get(&binding.consumer.service).and_then(|s| s.needs.get(&binding.need));
+    let need = stack
+        .services
+        .get(&binding.consumer.service)
+        .and_then(|s| s.needs.get(&binding.need));
     let mut provider = binding.provider.to_string();
     if provide_is_one_of_several(stack, binding) {
         provider = format!("{provider}.{}", binding.provide);
@@ -73,14 +86,26 @@ impl Drafts<'_> {
     fn instances_of(&self, phase: usize) -> Vec<Instance> {
         let mut waiting: Vec<Instance> = Vec::new();
         for service in &self.stack.phases[phase].services {
-            for role in self.stack.roles.iter().filter(|role| role.services.contains(service)) {
-                waiting.push(Instance { role: role.name.clone(), service: service.clone() });
+            for role in self
+                .stack
+                .roles
+                .iter()
+                .filter(|role| role.services.contains(service))
+            {
+                waiting.push(Instance {
+                    role: role.name.clone(),
+                    service: service.clone(),
+                });
             }
         }
         let mut sorted: Vec<Instance> = Vec::new();
         while !waiting.is_empty() {
             let ready = |instance: &Instance| {
-                let mut bindings = self.stack.bindings.iter().filter(|b| b.consumer == *instance);
+                let mut bindings = self
+                    .stack
+                    .bindings
+                    .iter()
+                    .filter(|b| b.consumer == *instance);
                 bindings.all(|b| !waiting.contains(&b.provider))
             };
             // `check` refuses circles; in an unchecked stack the first listed goes first.
@@ -91,7 +116,9 @@ impl Drafts<'_> {
     }
 
     fn steps_and_probes(&mut self, phase: usize, instance: &Instance) {
-        let Some(service) = self.stack.services.get(&instance.service) else { return };
+        let Some(service) = self.stack.services.get(&instance.service) else {
+            return;
+        };
         let mut ends: Vec<String> = Vec::new();
         for index in 0..self.plan.integrations.len() {
             if self.plan.integrations[index].consumer == *instance {
@@ -107,16 +134,30 @@ impl Drafts<'_> {
             self.push_probe(phase, instance, None, &id, ends.clone(), probe);
             probes.push(id);
         }
-        self.ends.insert(instance.clone(), Ends { steps: ends, probes });
+        self.ends.insert(
+            instance.clone(),
+            Ends {
+                steps: ends,
+                probes,
+            },
+        );
     }
 
     /// What a provider does for one consumer; gives the tasks after which it is done.
     fn grant(&mut self, phase: usize, index: usize) -> Vec<String> {
         let edge = &self.plan.integrations[index];
         let provider = edge.provider.clone();
-        let after = self.ends.get(&provider).map(|ends| ends.steps.clone()).unwrap_or_default();
-        let Some(service) = self.stack.services.get(&provider.service) else { return after };
-        let Some(offer) = service.provides.get(&edge.provide) else { return after };
+        let after = self
+            .ends
+            .get(&provider)
+            .map(|ends| ends.steps.clone())
+            .unwrap_or_default();
+        let Some(service) = self.stack.services.get(&provider.service) else {
+            return after;
+        };
+        let Some(offer) = service.provides.get(&edge.provide) else {
+            return after;
+        };
         let prefix = format!(
             "{provider}/{}/{}.{}",
             edge.provide,
@@ -162,13 +203,17 @@ impl Drafts<'_> {
     }
 
     fn integration_probes(&mut self, phase: usize, consumer: &Instance, phase_steps: &[String]) {
-        let Some(service) = self.stack.services.get(&consumer.service) else { return };
+        let Some(service) = self.stack.services.get(&consumer.service) else {
+            return;
+        };
         for index in 0..self.plan.integrations.len() {
             let edge = &self.plan.integrations[index];
             if edge.consumer != *consumer {
                 continue;
             }
-            let Some(need) = service.needs.get(&edge.need) else { continue };
+            let Some(need) = service.needs.get(&edge.need) else {
+                continue;
+            };
             let provider = edge.provider.clone();
             let mut name = relative(&provider, &consumer.role);
             if edge.id.ends_with(&format!("{provider}.{}", edge.provide)) {
@@ -177,7 +222,12 @@ impl Drafts<'_> {
             let prefix = format!("{consumer}/{}/{name}", edge.need);
             let mut after = phase_steps.to_vec();
             for end in [consumer, &provider] {
-                after.extend(self.ends.get(end).map(|e| e.probes.clone()).unwrap_or_default());
+                after.extend(
+                    self.ends
+                        .get(end)
+                        .map(|e| e.probes.clone())
+                        .unwrap_or_default(),
+                );
             }
             dedup(&mut after);
             for probe in &need.verify {
@@ -203,7 +253,9 @@ impl Drafts<'_> {
             instance: instance.clone(),
             integration,
             after,
-            kind: TaskKind::Probe { probe: probe.clone() },
+            kind: TaskKind::Probe {
+                probe: probe.clone(),
+            },
         });
     }
 }

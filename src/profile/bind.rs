@@ -17,7 +17,9 @@ pub fn bind(
     let mut bindings = Vec::new();
     let mut used = vec![false; binds.len()];
     for consumer in instances(stack) {
-        let Some(service) = stack.services.get(&consumer.service) else { continue };
+        let Some(service) = stack.services.get(&consumer.service) else {
+            continue;
+        };
         for (name, need) in &service.needs {
             let by_hand: Vec<&Bind> = binds
                 .iter()
@@ -53,7 +55,10 @@ pub fn bind(
 pub fn instances(stack: &Stack) -> Vec<Instance> {
     let of_role = |role: &super::Role| {
         let name = role.name.clone();
-        let instance = move |service: &String| Instance { role: name.clone(), service: service.clone() };
+        let instance = move |service: &String| Instance {
+            role: name.clone(),
+            service: service.clone(),
+        };
         role.services.iter().map(instance).collect::<Vec<_>>()
     };
     stack.roles.iter().flat_map(of_role).collect()
@@ -80,10 +85,15 @@ fn candidates(stack: &Stack, consumer: &Instance, need: &Need) -> Vec<Candidate>
         if provider == *consumer || (same_host && provider.role != consumer.role) {
             continue;
         }
-        let Some(service) = stack.services.get(&provider.service) else { continue };
+        let Some(service) = stack.services.get(&provider.service) else {
+            continue;
+        };
         for (provide, offer) in &service.provides {
             if offer.interface == need.interface {
-                found.push(Candidate { provider: provider.clone(), provide: provide.clone() });
+                found.push(Candidate {
+                    provider: provider.clone(),
+                    provide: provide.clone(),
+                });
             }
         }
     }
@@ -98,17 +108,27 @@ fn chosen_by_hand(
 ) -> Vec<Candidate> {
     let mut chosen = Vec::new();
     for bind in by_hand {
-        let index = binds.iter().position(|other| std::ptr::eq(other, *bind)).unwrap_or(0);
+        let index = binds
+            .iter()
+            .position(|other| std::ptr::eq(other, *bind))
+            .unwrap_or(0);
         let matching: Vec<&Candidate> = all
             .iter()
             .filter(|candidate| names(&bind.provider, &candidate.provider))
-            .filter(|candidate| bind.provide.as_ref().is_none_or(|p| *p == candidate.provide))
+            .filter(|candidate| {
+                bind.provide
+                    .as_ref()
+                    .is_none_or(|p| *p == candidate.provide)
+            })
             .collect();
         match matching.as_slice() {
             [one] => chosen.push((*one).clone()),
             [] => notes.problem(
                 &format!("stack/bind/{index}/provider"),
-                format!("`{}` cannot provide `{}` of `{}`", bind.provider, bind.need, bind.consumer),
+                format!(
+                    "`{}` cannot provide `{}` of `{}`",
+                    bind.provider, bind.need, bind.consumer
+                ),
                 match all.is_empty() {
                     true => "nothing on the stack can".into(),
                     false => format!("these can: {}", list(all)),
@@ -117,7 +137,11 @@ fn chosen_by_hand(
             ),
             several => notes.problem(
                 &format!("stack/bind/{index}/provider"),
-                format!("`{}` is not one provider but {}", bind.provider, several.len()),
+                format!(
+                    "`{}` is not one provider but {}",
+                    bind.provider,
+                    several.len()
+                ),
                 format!("it may be: {}", list(all)),
                 Some("write `role/service`, and `provide` where a service has several".into()),
             ),
@@ -162,16 +186,30 @@ fn chosen_alone(
         return all.to_vec();
     }
     // Where every host runs the same provider, each consumer has its own beside it.
-    let one_service = all.iter().all(|c| c.provider.service == all[0].provider.service);
-    let beside: Vec<&Candidate> =
-        all.iter().filter(|c| c.provider.role == consumer.role).collect();
-    if let ([own], true) = (beside.as_slice(), one_service && all.len() == stack.roles.len()) {
+    let one_service = all
+        .iter()
+        .all(|c| c.provider.service == all[0].provider.service);
+    let beside: Vec<&Candidate> = all
+        .iter()
+        .filter(|c| c.provider.role == consumer.role)
+        .collect();
+    if let ([own], true) = (
+        beside.as_slice(),
+        one_service && all.len() == stack.roles.len(),
+    ) {
         return vec![(*own).clone()];
     }
     let first = &all[0];
-    let by_role = all.iter().filter(|c| c.provider.service == first.provider.service).count() > 1;
-    let provider =
-        if by_role { first.provider.to_string() } else { first.provider.service.clone() };
+    let by_role = all
+        .iter()
+        .filter(|c| c.provider.service == first.provider.service)
+        .count()
+        > 1;
+    let provider = if by_role {
+        first.provider.to_string()
+    } else {
+        first.provider.service.clone()
+    };
     notes.problem(
         &place,
         format!("`{consumer}` needs one `{}` for `{name}`, and there are {}", need.interface, all.len()),
@@ -206,12 +244,19 @@ fn absent(
     let known = providers(&need.interface);
     let (why, hint) = match (elsewhere.is_empty(), known.is_empty()) {
         (false, _) => (
-            format!("`{}` stays on one host, and {} is on another", need.interface, elsewhere.join(", ")),
+            format!(
+                "`{}` stays on one host, and {} is on another",
+                need.interface,
+                elsewhere.join(", ")
+            ),
             format!("put both on the role `{}`", consumer.role),
         ),
         (true, false) => (
             format!("services that provide it: {}", known.join(", ")),
-            format!("add one of them to a role, and to a phase no later than that of `{}`", consumer.service),
+            format!(
+                "add one of them to a role, and to a phase no later than that of `{}`",
+                consumer.service
+            ),
         ),
         (true, true) => (
             "no service there is provides it".to_owned(),
@@ -220,7 +265,10 @@ fn absent(
     };
     notes.problem(
         &format!("service/{}/needs/{name}/interface", consumer.service),
-        format!("`{consumer}` needs `{}` for `{name}`, and nothing on the stack provides it", need.interface),
+        format!(
+            "`{consumer}` needs `{}` for `{name}`, and nothing on the stack provides it",
+            need.interface
+        ),
         why,
         Some(hint),
     );
@@ -229,16 +277,27 @@ fn absent(
 fn unused(stack: &Stack, index: usize, bind: &Bind, notes: &Notes) {
     let service = bind.consumer.rsplit('/').next().unwrap_or_default();
     let running = instances(stack);
-    if !running.iter().any(|instance| names(&bind.consumer, instance)) {
+    if !running
+        .iter()
+        .any(|instance| names(&bind.consumer, instance))
+    {
         notes.problem(
             &format!("stack/bind/{index}/consumer"),
             format!("no role runs `{}`", bind.consumer),
             "this [[bind]] is for nobody".into(),
-            Some(suggest(service, running.iter().map(|instance| instance.service.as_str()))),
+            Some(suggest(
+                service,
+                running.iter().map(|instance| instance.service.as_str()),
+            )),
         );
         return;
     }
-    let needs = stack.services.get(service).map(|s| s.needs.keys()).into_iter().flatten();
+    let needs = stack
+        .services
+        .get(service)
+        .map(|s| s.needs.keys())
+        .into_iter()
+        .flatten();
     let needs: Vec<&str> = needs.map(String::as_str).collect();
     notes.problem(
         &format!("stack/bind/{index}/need"),

@@ -39,11 +39,19 @@ pub struct Field {
 }
 
 const fn must(name: &'static str, summary: &'static str) -> Field {
-    Field { name, required: true, summary }
+    Field {
+        name,
+        required: true,
+        summary,
+    }
 }
 
 const fn may(name: &'static str, summary: &'static str) -> Field {
-    Field { name, required: false, summary }
+    Field {
+        name,
+        required: false,
+        summary,
+    }
 }
 
 const HOST: Field = must("host", "name to connect to, as in its certificate");
@@ -66,7 +74,10 @@ pub const INTERFACES: &[Interface] = &[
         summary: "The directory, with an account of one's own to read it",
         parameters: &[],
         values: &[
-            must("url", "`ldaps://host:port` or `ldap://host:port` (with StartTLS)"),
+            must(
+                "url",
+                "`ldaps://host:port` or `ldap://host:port` (with StartTLS)",
+            ),
             HOST,
             PORT,
             must("base_dn", "base of the organisation"),
@@ -104,6 +115,10 @@ pub const INTERFACES: &[Interface] = &[
         parameters: &[
             must("database", "name of the database, also of its owner"),
             may("extensions", "extensions to create, separated by commas"),
+            may(
+                "member_of",
+                "a role of the server to be a member of, `pg_monitor`",
+            ),
         ],
         values: &[
             HOST,
@@ -121,7 +136,10 @@ pub const INTERFACES: &[Interface] = &[
         parameters: &[
             must("host", "leftmost label of the name, `webmail`"),
             may("upstream", "URL of the consumer's own web server"),
-            may("fastcgi", "socket or address of the consumer's FastCGI server"),
+            may(
+                "fastcgi",
+                "socket or address of the consumer's FastCGI server",
+            ),
             may("root", "directory of static files or scripts"),
         ],
         values: &[

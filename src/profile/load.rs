@@ -58,12 +58,18 @@ impl Stack {
             check::files(&stack, &notes);
         }
         let sound = notes.problems.borrow().is_empty();
-        if sound { Ok(stack) } else { Err(invalid(notes)) }
+        if sound {
+            Ok(stack)
+        } else {
+            Err(invalid(notes))
+        }
     }
 }
 
 fn invalid(notes: Notes) -> ProfileError {
-    ProfileError::Invalid { problems: notes.problems.into_inner() }
+    ProfileError::Invalid {
+        problems: notes.problems.into_inner(),
+    }
 }
 
 fn read_services(
@@ -132,8 +138,14 @@ fn overlay(
 ) -> Result<BTreeMap<String, OverlayFile>, ProfileError> {
     let mut files = BTreeMap::new();
     for (path, found) in source.below(&format!("overlays/{name}"))? {
-        let place = Place { text: found.text.clone(), span: 0..0 };
-        notes.places.borrow_mut().insert(format!("overlay/{name}/{path}"), place);
+        let place = Place {
+            text: found.text.clone(),
+            span: 0..0,
+        };
+        notes
+            .places
+            .borrow_mut()
+            .insert(format!("overlay/{name}/{path}"), place);
         let mode = if found.executable { 0o755 } else { 0o644 };
         let content = found.text.content.to_string();
         files.insert(format!("/{path}"), OverlayFile { content, mode });
@@ -159,7 +171,11 @@ fn read_bases(
             let role_path = format!("stack/role/{index}/base");
             let fixed = notes.places.borrow().contains_key(&role_path);
             notes.problem(
-                if fixed { &role_path } else { "stack/stack/base" },
+                if fixed {
+                    &role_path
+                } else {
+                    "stack/stack/base"
+                },
                 format!("there is no base `{name}`"),
                 format!("the role `{}` is built on it", role.name),
                 Some(suggest(name, known.iter().map(String::as_str))),
@@ -194,7 +210,10 @@ fn read_base(source: &Source, notes: &Notes, name: &str) -> Result<Option<Base>,
             None => notes.problem(
                 &format!("{path}/archive/{index}/keys"),
                 format!("there is no file `{file}`"),
-                format!("it holds the certificates that sign the archive `{}`", archive.name),
+                format!(
+                    "it holds the certificates that sign the archive `{}`",
+                    archive.name
+                ),
                 None,
             ),
         }
@@ -207,7 +226,8 @@ fn providers(source: &Source, interface: &str) -> Result<Vec<String>, ProfileErr
     let mut names = Vec::new();
     for name in source.profiles("services")? {
         let service = read_service(source, &Notes::default(), &name)?;
-        let provides = |service: &Service| service.provides.values().any(|p| p.interface == interface);
+        let provides =
+            |service: &Service| service.provides.values().any(|p| p.interface == interface);
         if service.as_ref().is_some_and(provides) {
             names.push(name);
         }

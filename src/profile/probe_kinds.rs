@@ -37,7 +37,15 @@ pub const PROBE_KINDS: &[ProbeKind] = &[
         name: "mail-delivery",
         proves: "a message handed in over SMTP is found in a mailbox over IMAPS",
         required: &[
-            "host", "port", "from", "to", "imap-host", "imap-port", "imap-name", "user", "password",
+            "host",
+            "port",
+            "from",
+            "to",
+            "imap-host",
+            "imap-port",
+            "imap-name",
+            "user",
+            "password",
         ],
         optional: &[],
     },
@@ -92,7 +100,15 @@ pub const PROBE_KINDS: &[ProbeKind] = &[
     ProbeKind {
         name: "webmail-roundtrip",
         proves: "a message written in the webmail over HTTPS is read over IMAPS",
-        required: &["url", "user", "password", "to", "imap-host", "imap-port", "imap-name"],
+        required: &[
+            "url",
+            "user",
+            "password",
+            "to",
+            "imap-host",
+            "imap-port",
+            "imap-name",
+        ],
         optional: &["address"],
     },
 ];

@@ -27,7 +27,11 @@ impl Place {
     /// Line number, from 1.
     pub fn line(&self) -> usize {
         let end = self.span.start.min(self.text.content.len());
-        self.text.content.as_bytes()[..end].iter().filter(|byte| **byte == b'\n').count() + 1
+        self.text.content.as_bytes()[..end]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1
     }
 }
 

@@ -21,7 +21,12 @@ impl Notes {
     /// Adds a problem at the value with this path, or at the nearest value above it.
     pub fn problem(&self, path: &str, what: String, why: String, hint: Option<String>) {
         let place = self.place(path);
-        self.problems.borrow_mut().push(Problem { what, place, why, hint });
+        self.problems.borrow_mut().push(Problem {
+            what,
+            place,
+            why,
+            hint,
+        });
     }
 
     /// The place of a value, or of the nearest value above it.
@@ -57,7 +62,10 @@ pub fn document<T>(
     path: &str,
     read: impl FnOnce(&Table<'_>) -> T,
 ) -> Option<T> {
-    let start = Place { text: text.clone(), span: 0..0 };
+    let start = Place {
+        text: text.clone(),
+        span: 0..0,
+    };
     notes.places.borrow_mut().insert(path.to_owned(), start);
     match DeTable::parse(&text.content) {
         Ok(data) => {
@@ -77,7 +85,10 @@ pub fn document<T>(
         Err(error) => {
             notes.problems.borrow_mut().push(Problem {
                 what: "this is not TOML".to_owned(),
-                place: Some(Place { text: text.clone(), span: error.span().unwrap_or(0..0) }),
+                place: Some(Place {
+                    text: text.clone(),
+                    span: error.span().unwrap_or(0..0),
+                }),
                 why: error.message().replace('\n', ", "),
                 hint: None,
             });
@@ -106,7 +117,10 @@ impl<'d> Table<'d> {
 
     /// Whether a table stands under the key. Does not count as asking.
     pub fn is_table(&self, key: &str) -> bool {
-        matches!(self.data.get(key).map(Spanned::get_ref), Some(DeValue::Table(_)))
+        matches!(
+            self.data.get(key).map(Spanned::get_ref),
+            Some(DeValue::Table(_))
+        )
     }
 
     /// Adds a problem at a key of this table, or at the table itself.
@@ -119,12 +133,23 @@ impl<'d> Table<'d> {
     }
 
     fn problem_at(&self, span: Range<usize>, what: String, why: String, hint: Option<String>) {
-        let place = Some(Place { text: self.text.clone(), span });
-        self.notes.problems.borrow_mut().push(Problem { what, place, why, hint });
+        let place = Some(Place {
+            text: self.text.clone(),
+            span,
+        });
+        self.notes.problems.borrow_mut().push(Problem {
+            what,
+            place,
+            why,
+            hint,
+        });
     }
 
     fn note(&self, path: String, span: Range<usize>) {
-        let place = Place { text: self.text.clone(), span };
+        let place = Place {
+            text: self.text.clone(),
+            span,
+        };
         self.notes.places.borrow_mut().insert(path, place);
     }
 
@@ -221,7 +246,9 @@ impl<'d> Table<'d> {
 
     /// `true` or `false` under `key`; `false` when absent.
     pub fn flag(&self, key: &str) -> bool {
-        let Some(value) = self.ask(key) else { return false };
+        let Some(value) = self.ask(key) else {
+            return false;
+        };
         value.get_ref().as_bool().unwrap_or_else(|| {
             self.wrong(key, value, "true or false");
             false
@@ -246,7 +273,9 @@ impl<'d> Table<'d> {
 
     /// A list of texts; empty when absent. A single text counts as a list of one.
     pub fn texts(&self, key: &str) -> Vec<String> {
-        let Some(value) = self.ask(key) else { return Vec::new() };
+        let Some(value) = self.ask(key) else {
+            return Vec::new();
+        };
         let items = match value.get_ref() {
             DeValue::Array(items) => items,
             _ => {
@@ -325,7 +354,9 @@ impl<'d> Table<'d> {
 
     /// The tables of the array under `key`.
     pub fn tables(&self, key: &str) -> Vec<Table<'d>> {
-        let Some(value) = self.ask(key) else { return Vec::new() };
+        let Some(value) = self.ask(key) else {
+            return Vec::new();
+        };
         let DeValue::Array(items) = value.get_ref() else {
             self.wrong(key, value, "a list of tables");
             return Vec::new();
@@ -346,9 +377,14 @@ impl<'d> Table<'d> {
 
     /// The tables under `key` by name, `[key.<name>]`; names are checked with `rule`.
     pub fn named(&self, key: &str, rule: fn(&str) -> bool) -> Vec<(String, Table<'d>)> {
-        let Some(outer) = self.table(key) else { return Vec::new() };
-        let names: Vec<(&str, Range<usize>)> =
-            outer.data.iter().map(|(name, _)| (name.get_ref().as_ref(), name.span())).collect();
+        let Some(outer) = self.table(key) else {
+            return Vec::new();
+        };
+        let names: Vec<(&str, Range<usize>)> = outer
+            .data
+            .iter()
+            .map(|(name, _)| (name.get_ref().as_ref(), name.span()))
+            .collect();
         let mut named = Vec::new();
         for (name, span) in names {
             if !rule(name) {
@@ -375,7 +411,9 @@ impl<'d> Table<'d> {
 
     /// Every scalar under `key`, by name.
     pub fn scalars(&self, key: &str) -> BTreeMap<String, String> {
-        let Some(table) = self.table(key) else { return BTreeMap::new() };
+        let Some(table) = self.table(key) else {
+            return BTreeMap::new();
+        };
         let mut scalars = BTreeMap::new();
         for name in table.rest() {
             if let Some(value) = table.scalar(&name) {
@@ -387,7 +425,9 @@ impl<'d> Table<'d> {
 
     /// Every list of texts under `key`, by name; a single text is a list of one.
     pub fn lists(&self, key: &str) -> BTreeMap<String, Vec<String>> {
-        let Some(table) = self.table(key) else { return BTreeMap::new() };
+        let Some(table) = self.table(key) else {
+            return BTreeMap::new();
+        };
         let mut lists = BTreeMap::new();
         for name in table.rest() {
             let list = match table.data.get(name.as_str()).map(Spanned::get_ref) {
@@ -411,8 +451,12 @@ impl<'d> Table<'d> {
             self.problem_at(
                 key.span(),
                 format!("unknown key `{name}` in {}", self.title),
-                format!("expected one of: {}", expected.clone().collect::<Vec<_>>().join(", ")),
-                super::problem::nearest(name, expected).map(|near| format!("did you mean `{near}`?")),
+                format!(
+                    "expected one of: {}",
+                    expected.clone().collect::<Vec<_>>().join(", ")
+                ),
+                super::problem::nearest(name, expected)
+                    .map(|near| format!("did you mean `{near}`?")),
             );
         }
     }
@@ -421,25 +465,41 @@ impl<'d> Table<'d> {
 /// `[a-z][a-z0-9-]*`: services, roles, stacks, phases, needs and steps.
 pub fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
 /// `[a-z][a-z0-9_]*`: what templates name.
 pub fn is_key(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// One of `choices` for `key`, by name.
-pub fn choice<T: Copy>(table: &Table<'_>, key: &str, text: &str, choices: &[(&str, T)]) -> Option<T> {
-    let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+pub fn choice<T: Copy>(
+    table: &Table<'_>,
+    key: &str,
+    text: &str,
+    choices: &[(&str, T)],
+) -> Option<T> {
+    let found = choices
+        .iter()
+        .find(|(name, _)| *name == text)
+        .map(|(_, value)| *value);
     if found.is_none() {
         table.problem(
             key,
             format!("`{text}` is not a value of `{key}`"),
             format!(
                 "expected one of: {}",
-                choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+                choices
+                    .iter()
+                    .map(|(name, _)| *name)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
             super::problem::nearest(text, choices.iter().map(|(name, _)| *name))
                 .map(|near| format!("did you mean `{near}`?")),

@@ -58,13 +58,20 @@ impl Source {
         let mut layers = Vec::new();
         if let Some(folder) = profiles {
             let inner = folder.join("profiles");
-            let inner = if inner.is_dir() { inner } else { folder.to_owned() };
+            let inner = if inner.is_dir() {
+                inner
+            } else {
+                folder.to_owned()
+            };
             let beside = inner.parent().filter(|_| inner.ends_with("profiles"));
             let rest = match beside {
                 Some(parent) if !inner.join("overlays").is_dir() => parent.to_owned(),
                 _ => inner.clone(),
             };
-            layers.push(Layer::Folder { profiles: inner, rest });
+            layers.push(Layer::Folder {
+                profiles: inner,
+                rest,
+            });
         }
         layers.push(Layer::BuiltIn);
         Source { layers }
@@ -104,7 +111,10 @@ impl Source {
     pub fn stacks(&self) -> Result<BTreeSet<String>, ProfileError> {
         let mut stacks = BTreeSet::new();
         for name in self.entries("profiles/stacks")? {
-            if self.read(&format!("profiles/stacks/{name}/stack.toml"))?.is_some() {
+            if self
+                .read(&format!("profiles/stacks/{name}/stack.toml"))?
+                .is_some()
+            {
                 stacks.insert(name);
             }
         }
@@ -114,7 +124,11 @@ impl Source {
     /// Names of the TOML files of `services` or `bases`, without their suffix.
     pub fn profiles(&self, kind: &str) -> Result<BTreeSet<String>, ProfileError> {
         let entries = self.entries(&format!("profiles/{kind}"))?;
-        Ok(entries.iter().filter_map(|e| e.strip_suffix(".toml")).map(str::to_owned).collect())
+        Ok(entries
+            .iter()
+            .filter_map(|e| e.strip_suffix(".toml"))
+            .map(str::to_owned)
+            .collect())
     }
 
     /// This source with the stack's own files first, and the text of its `stack.toml`.
@@ -129,7 +143,10 @@ impl Source {
                 })?;
                 layers.insert(
                     0,
-                    Layer::Folder { profiles: folder.clone(), rest: folder.clone() },
+                    Layer::Folder {
+                        profiles: folder.clone(),
+                        rest: folder.clone(),
+                    },
                 );
                 Ok((Source { layers }, found.text))
             }
@@ -140,7 +157,12 @@ impl Source {
                     known: Vec::new(),
                     hint: "it has no stack.toml".into(),
                 })?;
-                layers.insert(0, Layer::Nested { stack: name.clone() });
+                layers.insert(
+                    0,
+                    Layer::Nested {
+                        stack: name.clone(),
+                    },
+                );
                 Ok((Source { layers }, found.text))
             }
         }
@@ -151,9 +173,7 @@ impl Source {
         for (index, layer) in self.layers.iter().enumerate() {
             let found = match layer {
                 Layer::Folder { .. } => read_file(&layer.on_disk(path))?,
-                Layer::Nested { stack } => {
-                    self.beneath(index).read(&nested(stack, path))?
-                }
+                Layer::Nested { stack } => self.beneath(index).read(&nested(stack, path))?,
                 Layer::BuiltIn => built_in_file(path)?,
             };
             if found.is_some() {
@@ -173,10 +193,14 @@ impl Source {
                     names.extend(self.beneath(index).entries(&nested(stack, folder))?);
                 }
                 Layer::BuiltIn => {
-                    let entries = built_in_folder(folder).map(Dir::entries).unwrap_or_default();
-                    names.extend(entries.iter().filter_map(|entry| {
-                        entry.path().file_name()?.to_str().map(str::to_owned)
-                    }));
+                    let entries = built_in_folder(folder)
+                        .map(Dir::entries)
+                        .unwrap_or_default();
+                    names.extend(
+                        entries.iter().filter_map(|entry| {
+                            entry.path().file_name()?.to_str().map(str::to_owned)
+                        }),
+                    );
                 }
             }
         }
@@ -204,7 +228,9 @@ impl Source {
     }
 
     fn beneath(&self, index: usize) -> Source {
-        Source { layers: self.layers[index + 1..].to_vec() }
+        Source {
+            layers: self.layers[index + 1..].to_vec(),
+        }
     }
 }
 
@@ -224,7 +250,10 @@ fn nested(stack: &str, path: &str) -> String {
 }
 
 fn read_file(path: &Path) -> Result<Option<Found>, ProfileError> {
-    let failed = |source| ProfileError::Read { path: path.to_owned(), source };
+    let failed = |source| ProfileError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => metadata,
         Ok(_) => return Ok(None),
@@ -232,20 +261,30 @@ fn read_file(path: &Path) -> Result<Option<Found>, ProfileError> {
         Err(error) => return Err(failed(error)),
     };
     let content = std::fs::read(path).map_err(failed)?;
-    let content = String::from_utf8(content)
-        .map_err(|_| ProfileError::NotText { path: path.to_owned() })?;
+    let content = String::from_utf8(content).map_err(|_| ProfileError::NotText {
+        path: path.to_owned(),
+    })?;
     Ok(Some(Found {
-        text: Text { name: path.to_string_lossy().into(), content: content.into() },
+        text: Text {
+            name: path.to_string_lossy().into(),
+            content: content.into(),
+        },
         executable: metadata.permissions().mode() & 0o111 != 0,
     }))
 }
 
 fn absent(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+    )
 }
 
 fn list(folder: &Path) -> Result<Vec<String>, ProfileError> {
-    let failed = |source| ProfileError::Read { path: folder.to_owned(), source };
+    let failed = |source| ProfileError::Read {
+        path: folder.to_owned(),
+        source,
+    };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if absent(&error) => return Ok(Vec::new()),
@@ -254,10 +293,9 @@ fn list(folder: &Path) -> Result<Vec<String>, ProfileError> {
     let mut names = Vec::new();
     for entry in entries {
         let name = entry.map_err(failed)?.file_name();
-        names.push(
-            name.into_string()
-                .map_err(|name| ProfileError::NotText { path: folder.join(name) })?,
-        );
+        names.push(name.into_string().map_err(|name| ProfileError::NotText {
+            path: folder.join(name),
+        })?);
     }
     Ok(names)
 }
@@ -283,12 +321,19 @@ fn built_in_folder(path: &str) -> Option<&'static Dir<'static>> {
 }
 
 fn built_in_file(path: &str) -> Result<Option<Found>, ProfileError> {
-    let Some((root, inner)) = built_in_root(path) else { return Ok(None) };
-    let Some(file) = root.get_entry(inner).and_then(DirEntry::as_file) else { return Ok(None) };
+    let Some((root, inner)) = built_in_root(path) else {
+        return Ok(None);
+    };
+    let Some(file) = root.get_entry(inner).and_then(DirEntry::as_file) else {
+        return Ok(None);
+    };
     let content = std::str::from_utf8(file.contents())
         .map_err(|_| ProfileError::NotText { path: path.into() })?;
     Ok(Some(Found {
-        text: Text { name: path.into(), content: content.into() },
+        text: Text {
+            name: path.into(),
+            content: content.into(),
+        },
         executable: EXECUTABLES.contains(&path),
     }))
 }

@@ -19,7 +19,11 @@ pub fn files(stack: &Stack, notes: &Notes) {
 /// Every list of steps with the path of its place and how its templates see the world.
 pub(super) fn step_lists(service: &Service) -> Vec<(String, &[Step], Scope<'_>)> {
     let name = &service.name;
-    let mut lists = vec![(format!("service/{name}/step"), service.steps.as_slice(), Scope::Own)];
+    let mut lists = vec![(
+        format!("service/{name}/step"),
+        service.steps.as_slice(),
+        Scope::Own,
+    )];
     for (provide, offer) in &service.provides {
         lists.push((
             format!("service/{name}/provides/{provide}/step"),
@@ -34,14 +38,23 @@ fn overlay(service: &Service, notes: &Notes) {
     let mut rendered = BTreeSet::new();
     for (path, steps, _) in step_lists(service) {
         for (index, step) in steps.iter().enumerate() {
-            let Action::File { template: Some(template), .. } = &step.action else { continue };
+            let Action::File {
+                template: Some(template),
+                ..
+            } = &step.action
+            else {
+                continue;
+            };
             rendered.insert(template.as_str());
             if service.overlay.contains_key(template) {
                 continue;
             }
             let files = || service.overlay.keys().map(String::as_str);
             let place = format!("{path}/{index}");
-            let named = notes.places.borrow().contains_key(&format!("{place}/template"));
+            let named = notes
+                .places
+                .borrow()
+                .contains_key(&format!("{place}/template"));
             notes.problem(
                 &format!("{place}/{}", if named { "template" } else { "file" }),
                 format!("there is no file `overlays/{}{template}`", service.name),

@@ -13,21 +13,27 @@ pub fn graph(stack: &Stack, notes: &Notes) {
 
 fn phase_order(stack: &Stack, notes: &Notes) {
     let phase = |service: &str| {
-        stack.phases.iter().position(|phase| phase.services.iter().any(|name| name == service))
+        stack
+            .phases
+            .iter()
+            .position(|phase| phase.services.iter().any(|name| name == service))
     };
     let mut said = BTreeSet::new();
     for binding in &stack.bindings {
-        let (Some(consumer), Some(provider)) =
-            (phase(&binding.consumer.service), phase(&binding.provider.service))
-        else {
+        let (Some(consumer), Some(provider)) = (
+            phase(&binding.consumer.service),
+            phase(&binding.provider.service),
+        ) else {
             continue;
         };
         let pair = (&binding.consumer.service, &binding.provider.service);
         if consumer >= provider || !said.insert(pair) {
             continue;
         }
-        let position =
-            stack.phases[consumer].services.iter().position(|s| *s == binding.consumer.service);
+        let position = stack.phases[consumer]
+            .services
+            .iter()
+            .position(|s| *s == binding.consumer.service);
         notes.problem(
             &format!("stack/phase/{consumer}/services/{}", position.unwrap_or(0)),
             format!(
@@ -38,7 +44,10 @@ fn phase_order(stack: &Stack, notes: &Notes) {
                 "`{}` needs `{}` for `{}`, and `{}` starts in the later phase `{}`",
                 pair.0, binding.interface, binding.need, pair.1, stack.phases[provider].name
             ),
-            Some(format!("move `{}` to an earlier phase, or `{}` to a later one", pair.1, pair.0)),
+            Some(format!(
+                "move `{}` to an earlier phase, or `{}` to a later one",
+                pair.1, pair.0
+            )),
         );
     }
 }
@@ -47,7 +56,10 @@ fn phase_order(stack: &Stack, notes: &Notes) {
 fn circles(stack: &Stack, notes: &Notes) {
     let mut edges: BTreeMap<&Instance, Vec<(&Instance, &str)>> = BTreeMap::new();
     for binding in &stack.bindings {
-        edges.entry(&binding.consumer).or_default().push((&binding.provider, &binding.need));
+        edges
+            .entry(&binding.consumer)
+            .or_default()
+            .push((&binding.provider, &binding.need));
     }
     let mut finished: BTreeSet<&Instance> = BTreeSet::new();
     for start in edges.keys() {
@@ -95,10 +107,19 @@ fn walk<'a>(
 /// Names of routes are labels that are known before any site is.
 fn routes(stack: &Stack, notes: &Notes) {
     let mut taken: BTreeMap<&str, &Instance> = BTreeMap::new();
-    for binding in stack.bindings.iter().filter(|binding| binding.interface == "route") {
+    for binding in stack
+        .bindings
+        .iter()
+        .filter(|binding| binding.interface == "route")
+    {
         let service = &binding.consumer.service;
-        let need = stack.services.get(service).and_then(|s| s.needs.get(&binding.need));
-        let Some(host) = need.and_then(|need| need.with.get("host")) else { continue };
+        let need = stack
+            .services
+            .get(service)
+            .and_then(|s| s.needs.get(&binding.need));
+        let Some(host) = need.and_then(|need| need.with.get("host")) else {
+            continue;
+        };
         let place = format!("service/{service}/needs/{}/host", binding.need);
         if !crate::profile::reader::is_name(host) {
             notes.problem(

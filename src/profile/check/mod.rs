@@ -41,8 +41,11 @@ pub fn names(stack: &Stack, bases: &BTreeSet<String>, notes: &Notes) {
         for base in service.base_packages.keys().chain(&service.bases) {
             if !bases.contains(base) {
                 let listed = service.bases.contains(base);
-                let key =
-                    if listed { "service/bases".to_owned() } else { format!("packages/{base}") };
+                let key = if listed {
+                    "service/bases".to_owned()
+                } else {
+                    format!("packages/{base}")
+                };
                 notes.problem(
                     &format!("service/{name}/{key}"),
                     format!("there is no base `{base}`"),
@@ -85,7 +88,10 @@ fn role_lists(stack: &Stack, index: usize, notes: &Notes) {
         if !role.services.contains(service) {
             notes.problem(
                 &format!("{path}/optional/{position}"),
-                format!("`{service}` is optional on `{}`, which does not run it", role.name),
+                format!(
+                    "`{service}` is optional on `{}`, which does not run it",
+                    role.name
+                ),
                 format!("it runs: {}", listed().collect::<Vec<_>>().join(", ")),
                 Some(suggest(service, listed())),
             );
@@ -93,11 +99,17 @@ fn role_lists(stack: &Stack, index: usize, notes: &Notes) {
     }
     for (name, values) in &role.settings {
         let place = format!("{path}/settings/{name}");
-        let Some(service) = stack.services.get(name).filter(|_| role.services.contains(name))
+        let Some(service) = stack
+            .services
+            .get(name)
+            .filter(|_| role.services.contains(name))
         else {
             notes.problem(
                 &place,
-                format!("settings for `{name}`, which the role `{}` does not run", role.name),
+                format!(
+                    "settings for `{name}`, which the role `{}` does not run",
+                    role.name
+                ),
                 format!("it runs: {}", listed().collect::<Vec<_>>().join(", ")),
                 Some(suggest(name, listed())),
             );
@@ -114,7 +126,8 @@ fn role_lists(stack: &Stack, index: usize, notes: &Notes) {
                     Some(suggest(key, known())),
                 ),
                 Some(setting)
-                    if std::mem::discriminant(&setting.default) != std::mem::discriminant(value) =>
+                    if std::mem::discriminant(&setting.default)
+                        != std::mem::discriminant(value) =>
                 {
                     notes.problem(
                         &place,
@@ -140,8 +153,11 @@ fn shown(value: &super::SettingValue) -> String {
 fn phases(stack: &Stack, notes: &Notes) {
     let mut phase_of: BTreeMap<&str, &str> = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    let running: BTreeSet<&str> =
-        stack.roles.iter().flat_map(|role| role.services.iter().map(String::as_str)).collect();
+    let running: BTreeSet<&str> = stack
+        .roles
+        .iter()
+        .flat_map(|role| role.services.iter().map(String::as_str))
+        .collect();
     for (index, phase) in stack.phases.iter().enumerate() {
         if !seen.insert(&phase.name) {
             notes.problem(
@@ -156,7 +172,10 @@ fn phases(stack: &Stack, notes: &Notes) {
             if !running.contains(service.as_str()) {
                 notes.problem(
                     &place,
-                    format!("the phase `{}` starts `{service}`, which no role runs", phase.name),
+                    format!(
+                        "the phase `{}` starts `{service}`, which no role runs",
+                        phase.name
+                    ),
                     format!(
                         "the roles run: {}",
                         running.iter().copied().collect::<Vec<_>>().join(", ")

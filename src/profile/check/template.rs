@@ -38,7 +38,11 @@ pub fn templates_of(service: &Service) -> Vec<Template<'_>> {
     }
     for (need, wanted) in &service.needs {
         for (key, text) in &wanted.with {
-            add(format!("service/{name}/needs/{need}/{key}"), text, Scope::Own);
+            add(
+                format!("service/{name}/needs/{need}/{key}"),
+                text,
+                Scope::Own,
+            );
         }
         for (index, probe) in wanted.verify.iter().enumerate() {
             let place = format!("service/{name}/needs/{need}/verify/{index}");
@@ -52,7 +56,12 @@ pub fn templates_of(service: &Service) -> Vec<Template<'_>> {
         }
     }
     for (index, probe) in service.probes.iter().enumerate() {
-        probe_templates(&format!("service/{name}/probe/{index}"), probe, Scope::Own, &mut add);
+        probe_templates(
+            &format!("service/{name}/probe/{index}"),
+            probe,
+            Scope::Own,
+            &mut add,
+        );
     }
     for (path, steps, scope) in step_lists(service) {
         for (index, step) in steps.iter().enumerate() {
@@ -87,15 +96,27 @@ fn step_templates<'a>(
         }
     }
     match &step.action {
-        Action::File { path, template, content, owner, .. } => {
+        Action::File {
+            path,
+            template,
+            content,
+            owner,
+            ..
+        } => {
             one("file", path);
             one("owner", owner);
             if let Some(content) = content {
                 one("content", content);
             }
-            if let Some(file) = template.as_ref().and_then(|path| service.overlay.get_key_value(path))
+            if let Some(file) = template
+                .as_ref()
+                .and_then(|path| service.overlay.get_key_value(path))
             {
-                add(format!("overlay/{}{}", service.name, file.0), &file.1.content, scope);
+                add(
+                    format!("overlay/{}{}", service.name, file.0),
+                    &file.1.content,
+                    scope,
+                );
             }
         }
         Action::Directory { path, owner, .. } => {
@@ -108,7 +129,14 @@ fn step_templates<'a>(
         }
         Action::Absent { path } => one("absent", path),
         Action::Unit { unit, .. } => one("unit", unit),
-        Action::Command { command, unless, user, stdin, environment, directory } => {
+        Action::Command {
+            command,
+            unless,
+            user,
+            stdin,
+            environment,
+            directory,
+        } => {
             for (index, text) in command.iter().enumerate() {
                 one(&format!("command/{index}"), text);
             }
@@ -124,7 +152,11 @@ fn step_templates<'a>(
                 one(&format!("environment/{key}"), text);
             }
         }
-        Action::Sql { database, sql, unless } => {
+        Action::Sql {
+            database,
+            sql,
+            unless,
+        } => {
             one("sql", sql);
             for (key, text) in [("database", database), ("unless", unless)] {
                 if let Some(text) = text {
@@ -132,7 +164,11 @@ fn step_templates<'a>(
                 }
             }
         }
-        Action::Ldap { dn, attributes, initial } => {
+        Action::Ldap {
+            dn,
+            attributes,
+            initial,
+        } => {
             one("ldap", dn);
             for (table, values) in [("attributes", attributes), ("initial", initial)] {
                 for (key, list) in values {
@@ -165,7 +201,9 @@ pub fn check_template(service: &Service, template: &Template<'_>, notes: &Notes)
         }
         Err(error) => {
             let line = error.line().filter(|_| template.text.contains('\n'));
-            let line = line.map(|line| format!(" (line {line} of it)")).unwrap_or_default();
+            let line = line
+                .map(|line| format!(" (line {line} of it)"))
+                .unwrap_or_default();
             notes.problem(
                 &template.place,
                 format!("the template does not parse{line}"),
@@ -178,8 +216,18 @@ pub fn check_template(service: &Service, template: &Template<'_>, notes: &Notes)
 
 /// What every template may name first; functions among them.
 const ROOTS: &[&str] = &[
-    "aliases", "base", "certificates", "host", "needs", "probe", "route", "secrets", "self",
-    "settings", "sha512_crypt", "site",
+    "aliases",
+    "base",
+    "certificates",
+    "host",
+    "needs",
+    "probe",
+    "route",
+    "secrets",
+    "self",
+    "settings",
+    "sha512_crypt",
+    "site",
 ];
 const BUILT_IN: &[&str] = &["range", "dict", "namespace", "debug", "item"];
 
@@ -191,25 +239,31 @@ fn reference(service: &Service, template: &Template<'_>, name: &str, notes: &Not
     };
     let keys = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect::<Vec<String>>();
     let (what, part, known): (&str, &str, Vec<String>) = match parts.as_slice() {
-        ["settings", key, ..] => {
-            ("setting", key, service.settings.keys().cloned().collect())
-        }
+        ["settings", key, ..] => ("setting", key, service.settings.keys().cloned().collect()),
         ["secrets", key, ..] => ("secret", key, service.secrets.keys().cloned().collect()),
-        ["certificates", key] => {
-            ("certificate", key, service.certificates.keys().cloned().collect())
-        }
-        ["certificates", key, part, ..] if service.certificates.contains_key(*key) => {
-            ("part of a certificate", part, keys(vec!["certificate", "key", "chain"]))
-        }
-        ["certificates", key, ..] => {
-            ("certificate", key, service.certificates.keys().cloned().collect())
-        }
+        ["certificates", key] => (
+            "certificate",
+            key,
+            service.certificates.keys().cloned().collect(),
+        ),
+        ["certificates", key, part, ..] if service.certificates.contains_key(*key) => (
+            "part of a certificate",
+            part,
+            keys(vec!["certificate", "key", "chain"]),
+        ),
+        ["certificates", key, ..] => (
+            "certificate",
+            key,
+            service.certificates.keys().cloned().collect(),
+        ),
         ["needs", need] => ("need", need, service.needs.keys().cloned().collect()),
         ["needs", need, value, ..] => match service.needs.get(*need) {
             None => ("need", need, service.needs.keys().cloned().collect()),
             Some(wanted) if wanted.many => return,
             Some(wanted) => {
-                let Some(interface) = interfaces::find(&wanted.interface) else { return };
+                let Some(interface) = interfaces::find(&wanted.interface) else {
+                    return;
+                };
                 let values = interface.values.iter().map(|field| field.name).collect();
                 ("value of the need", value, keys(values))
             }

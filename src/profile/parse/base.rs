@@ -90,7 +90,9 @@ fn archive(table: &Table<'_>) -> Archive {
         snapshot: table.text("snapshot"),
     };
     for fingerprint in &archive.fingerprints {
-        let hex = fingerprint.chars().all(|c| c.is_ascii_digit() || ('A'..='F').contains(&c));
+        let hex = fingerprint
+            .chars()
+            .all(|c| c.is_ascii_digit() || ('A'..='F').contains(&c));
         if !hex || !matches!(fingerprint.len(), 40 | 64) {
             table.problem(
                 "fingerprints",

@@ -1,9 +1,9 @@
 //! `[[probe]]`, `verify = [{ … }]` and `wait = { … }`.
 
+use crate::profile::Probe;
 use crate::profile::probe_kinds::{self, PROBE_KINDS};
 use crate::profile::problem::suggest;
 use crate::profile::reader::{Table, is_name};
-use crate::profile::Probe;
 use std::collections::BTreeMap;
 
 /// Reads one probe; its id defaults to its kind.
@@ -22,7 +22,11 @@ pub fn probe(table: &Table<'_>) -> Probe {
     if let Some(known) = probe_kinds::find(&kind) {
         for argument in known.required {
             match table.has(argument) {
-                true => drop(table.scalar(argument).map(|v| with.insert(argument.to_string(), v))),
+                true => drop(
+                    table
+                        .scalar(argument)
+                        .map(|v| with.insert(argument.to_string(), v)),
+                ),
                 false => {
                     let all = known.required.join(", ");
                     drop(table.scalar(argument));
@@ -50,14 +54,22 @@ pub fn probe(table: &Table<'_>) -> Probe {
                 format!("there is no probe `{kind}`"),
                 format!(
                     "kinds of probe: {}",
-                    PROBE_KINDS.iter().map(|k| k.name).collect::<Vec<_>>().join(", ")
+                    PROBE_KINDS
+                        .iter()
+                        .map(|k| k.name)
+                        .collect::<Vec<_>>()
+                        .join(", ")
                 ),
                 Some(suggest(&kind, PROBE_KINDS.iter().map(|k| k.name))),
             );
         }
     }
     table.done();
-    Probe { id, probe: kind, with }
+    Probe {
+        id,
+        probe: kind,
+        with,
+    }
 }
 
 /// Reads a list of probes whose ids must differ.

@@ -34,7 +34,10 @@ pub fn service(top: &Table<'_>) -> Service {
     if let Some(table) = top.required_table("service") {
         service.name = table.required_name("name");
         service.summary = table.required("summary");
-        service.login = table.text("login").and_then(|l| login(&table, &l)).unwrap_or(Login::None);
+        service.login = table
+            .text("login")
+            .and_then(|l| login(&table, &l))
+            .unwrap_or(Login::None);
         service.bases = table.texts("bases");
         service.state = state(&table);
         table.done();
@@ -83,7 +86,10 @@ fn login(table: &Table<'_>, text: &str) -> Option<Login> {
 pub fn state(table: &Table<'_>) -> Vec<State> {
     let paths = table.texts("state");
     for path in &paths {
-        let bad = path.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
+        let bad = path
+            .split('/')
+            .skip(1)
+            .any(|part| matches!(part, "" | "." | ".."));
         if !path.starts_with('/') || bad {
             table.problem(
                 "state",
@@ -113,7 +119,9 @@ pub fn preseed(table: &Table<'_>) -> Vec<String> {
 }
 
 fn packages(top: &Table<'_>, service: &mut Service) {
-    let Some(table) = top.table("packages") else { return };
+    let Some(table) = top.table("packages") else {
+        return;
+    };
     service.packages = table.texts("apt");
     service.preseed = preseed(&table);
     for base in table.rest() {
@@ -169,8 +177,11 @@ fn ports(top: &Table<'_>) -> Vec<Port> {
         let protocol = table.text("protocol").unwrap_or_else(|| "tcp".into());
         choice(&table, "protocol", &protocol, &[("tcp", ()), ("udp", ())]);
         let scope = table.required("scope");
-        let scopes =
-            [("local", Scope::Local), ("site", Scope::Site), ("public", Scope::Public)];
+        let scopes = [
+            ("local", Scope::Local),
+            ("site", Scope::Site),
+            ("public", Scope::Public),
+        ];
         let scope = match scope.is_empty() {
             true => None,
             false => choice(&table, "scope", &scope, &scopes),
@@ -231,7 +242,12 @@ fn provide(table: &Table<'_>) -> Provide {
     let secrets = secrets(table);
     let steps = steps(&table.tables("step"));
     table.done();
-    Provide { interface: name, values, secrets, steps }
+    Provide {
+        interface: name,
+        values,
+        secrets,
+        steps,
+    }
 }
 
 fn need(name: &str, table: &Table<'_>) -> Need {
@@ -271,5 +287,11 @@ fn need(name: &str, table: &Table<'_>) -> Need {
         }
     }
     table.done();
-    Need { interface, many, optional, with, verify }
+    Need {
+        interface,
+        many,
+        optional,
+        with,
+        verify,
+    }
 }

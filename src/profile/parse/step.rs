@@ -7,7 +7,16 @@ use crate::profile::{Action, Effect, Step, UnitState};
 
 /// The keys that say what a step does.
 pub const ACTIONS: &[&str] = &[
-    "file", "directory", "link", "absent", "unit", "command", "sql", "ldap", "user", "wait",
+    "file",
+    "directory",
+    "link",
+    "absent",
+    "unit",
+    "command",
+    "sql",
+    "ldap",
+    "user",
+    "wait",
 ];
 
 /// Reads a list of steps whose ids must differ and whose `watch` name earlier ones.
@@ -28,7 +37,8 @@ fn step(table: &Table<'_>, earlier: &[Step]) -> Option<Step> {
             table.problem(
                 "id",
                 format!("`{id}` is not a name for a step"),
-                "lower-case letters, digits and dashes, beginning with a letter; not `probe`".into(),
+                "lower-case letters, digits and dashes, beginning with a letter; not `probe`"
+                    .into(),
                 None,
             );
         }
@@ -44,8 +54,11 @@ fn step(table: &Table<'_>, earlier: &[Step]) -> Option<Step> {
     let when = table.text("when");
     let each = table.text("each");
     let effect = table.text("effect").and_then(|text| {
-        let choices =
-            [("root", Effect::Root), ("state", Effect::State), ("remote", Effect::Remote)];
+        let choices = [
+            ("root", Effect::Root),
+            ("state", Effect::State),
+            ("remote", Effect::Remote),
+        ];
         choice(table, "effect", &text, &choices)
     });
     // `user` and `directory` beside `command` say as whom and where it runs.
@@ -76,7 +89,13 @@ fn step(table: &Table<'_>, earlier: &[Step]) -> Option<Step> {
     }
     let action = action(table, kind, earlier);
     table.done();
-    Some(Step { id, when, each, effect: effect.unwrap_or(Effect::Root), action: action? })
+    Some(Step {
+        id,
+        when,
+        each,
+        effect: effect.unwrap_or(Effect::Root),
+        action: action?,
+    })
 }
 
 fn action(table: &Table<'_>, kind: &str, earlier: &[Step]) -> Option<Action> {
@@ -87,8 +106,13 @@ fn action(table: &Table<'_>, kind: &str, earlier: &[Step]) -> Option<Action> {
             mode: mode(table, "0755"),
             owner: owner(table),
         },
-        "link" => Action::Link { path: path(table, "link"), to: table.required("to") },
-        "absent" => Action::Absent { path: path(table, "absent") },
+        "link" => Action::Link {
+            path: path(table, "link"),
+            to: table.required("to"),
+        },
+        "absent" => Action::Absent {
+            path: path(table, "absent"),
+        },
         "unit" => unit(table, earlier),
         "command" => {
             let command = table.texts("command");
@@ -119,8 +143,13 @@ fn action(table: &Table<'_>, kind: &str, earlier: &[Step]) -> Option<Action> {
             attributes: table.lists("attributes"),
             initial: table.lists("initial"),
         },
-        "user" => Action::User { name: table.required("user"), groups: table.texts("groups") },
-        _ => Action::Wait { probe: probe(&table.table("wait")?) },
+        "user" => Action::User {
+            name: table.required("user"),
+            groups: table.texts("groups"),
+        },
+        _ => Action::Wait {
+            probe: probe(&table.table("wait")?),
+        },
     })
 }
 
@@ -142,7 +171,13 @@ fn file(table: &Table<'_>) -> Action {
         (None, None) => Some(format!("{path}.j2")),
         (None, Some(_)) => None,
     };
-    Action::File { path, template, content, mode: mode(table, "0644"), owner: owner(table) }
+    Action::File {
+        path,
+        template,
+        content,
+        mode: mode(table, "0644"),
+        owner: owner(table),
+    }
 }
 
 fn unit(table: &Table<'_>, earlier: &[Step]) -> Action {
@@ -172,13 +207,21 @@ fn unit(table: &Table<'_>, earlier: &[Step]) -> Action {
                 format!("`{unit}` watches a step `{id}` that is not before it"),
                 format!(
                     "steps before it: {}",
-                    earlier.iter().map(|step| step.id.as_str()).collect::<Vec<_>>().join(", ")
+                    earlier
+                        .iter()
+                        .map(|step| step.id.as_str())
+                        .collect::<Vec<_>>()
+                        .join(", ")
                 ),
                 Some(suggest(id, earlier.iter().map(|step| step.id.as_str()))),
             );
         }
     }
-    Action::Unit { unit, state: state.unwrap_or(UnitState::Started), watch }
+    Action::Unit {
+        unit,
+        state: state.unwrap_or(UnitState::Started),
+        watch,
+    }
 }
 
 fn path(table: &Table<'_>, key: &str) -> String {
@@ -195,7 +238,9 @@ fn path(table: &Table<'_>, key: &str) -> String {
 }
 
 fn mode(table: &Table<'_>, default: &str) -> String {
-    let Some(mode) = table.text("mode") else { return default.to_owned() };
+    let Some(mode) = table.text("mode") else {
+        return default.to_owned();
+    };
     if mode.len() != 4 || !mode.chars().all(|digit| ('0'..='7').contains(&digit)) {
         table.problem(
             "mode",
@@ -209,7 +254,9 @@ fn mode(table: &Table<'_>, default: &str) -> String {
 
 /// `user:group`, `root:root` when absent.
 fn owner(table: &Table<'_>) -> String {
-    let Some(owner) = table.text("owner") else { return "root:root".to_owned() };
+    let Some(owner) = table.text("owner") else {
+        return "root:root".to_owned();
+    };
     check_owner(table, "owner", &owner);
     owner
 }
