@@ -1,1 +1,15 @@
 //! A plan to a finished bring-up: actions, probes, journal.
+
+pub mod actions;
+pub mod attempt;
+pub mod board;
+pub mod context;
+pub mod job;
+pub mod journal;
+pub mod places;
+pub mod probes;
+pub mod process;
+pub mod render;
+pub mod run;
+pub mod schedule;
+pub mod wire;

@@ -189,6 +189,21 @@ impl Authority {
         })
     }
 
+    /// Whether [`Authority::issue`] would find nothing to do in `directory`. Changes nothing.
+    pub fn is_good(&self, directory: &Path, names: &[String]) -> Result<bool, AuthorityError> {
+        let wanted: BTreeSet<String> = names
+            .iter()
+            .map(|name| name.trim().to_lowercase())
+            .filter(|name| !name.is_empty())
+            .collect();
+        let key = read(&directory.join("key.pem"))?.and_then(|text| KeyPair::from_pem(&text).ok());
+        let text = read(&directory.join("certificate.pem"))?;
+        let (Some(key), Some(text)) = (key, text) else {
+            return Ok(false);
+        };
+        Ok(self.good(&text, &wanted, &key, now()?))
+    }
+
     fn good(&self, text: &str, wanted: &BTreeSet<String>, key: &KeyPair, now: Duration) -> bool {
         if !text.ends_with(&self.pem) || !certifies(text, key) {
             return false;

@@ -1,0 +1,589 @@
+//! What templates may name when a task is rendered on a host.
+//!
+//! | name | value |
+//! |---|---|
+//! | `site` | `id`, `organisation` (the first) and `organisations` {`id`, `name`, `domain`, `base_dn`, `mail_domain`, `mail_domains`}, `timezone`, `keyboard`, `admin` and `people` {`name`, `full_name`, `password_hash`}, `ca` (path of the CA certificate) |
+//! | `host` | `name`, `role`, `fqdn`, `address`, `firewall` {`protocol`, `port`, `scope`, `from` (addresses), `why`} |
+//! | `base` | `name`, `family`, `version`, `codename` |
+//! | `self` | `name`, `role`, `host` (fqdn), `routes` (leftmost labels of the routes it serves or answers on), and with a route `url` of the first |
+//! | `settings.<key>` | the role's, else the service's default |
+//! | `secrets.<name>` | drawn when first read |
+//! | `certificates.<name>` | `certificate`, `key`, `chain`: paths |
+//! | `needs.<need>.<value>` | as the provider gives it; a list when the need is `many`; undefined when unbound |
+//! | `consumer`, `grant` | in grants: `service`, `role`, `host`, `need` and the parameters; `grant.secrets.<name>` |
+//! | `probe` | the site's low-privilege account: `name`, `mail`, `password` (only in probes and in steps of the directory) |
+//! | `item` | inside `each` |
+//!
+//! Functions: `route(host)`, `aliases(host)`, `sha512_crypt(text, salt_seed)`. Filters:
+//! `ldap_escape`, `sql_quote`, `tojson`.
+
+use super::places::Places;
+use super::render::Renderer;
+use crate::plan::{Integration, Plan};
+use crate::profile::{Instance, Provide, Scope, Secret, SettingValue, Stack};
+use crate::site::{Organisation, Person, Site, secrets::Secrets};
+use minijinja::value::{Enumerator, Object, Value};
+use minijinja::{Error, ErrorKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+/// Name of the site's low-privilege directory account.
+pub const PROBE_ACCOUNT: &str = "probe";
+
+/// Needs that name needs that name needs: deeper than this is a circle.
+const DEEPEST: u8 = 12;
+
+/// Everything that is known on a host.
+#[derive(Debug)]
+pub struct Facts {
+    /// The stack of the image.
+    pub stack: Stack,
+    /// Its plan.
+    pub plan: Plan,
+    /// The answers.
+    pub site: Site,
+    /// Role of this host.
+    pub role: String,
+    /// SHA-256 of the image this root was made from.
+    pub image: String,
+    /// Role → address of its host.
+    pub addresses: BTreeMap<String, String>,
+    /// Where things are.
+    pub places: Places,
+    /// The folder of secrets.
+    pub secrets: Secrets,
+    /// Secrets read so far, so that no message shows one.
+    seen: Mutex<BTreeSet<String>>,
+}
+
+/// Whose eyes a template is read with.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Whose `self`, `settings`, `secrets`, `needs`.
+    pub instance: Instance,
+    /// In grants: index of the integration served.
+    pub grant: Option<usize>,
+    /// In probes of an edge: its index, so that the need it proves is this one provider even
+    /// where the need is `many`.
+    pub edge: Option<usize>,
+    /// Whether `probe.password` may be read.
+    pub probing: bool,
+    /// The item of `each`.
+    pub item: Option<Value>,
+    pub(super) depth: u8,
+}
+
+impl View {
+    /// The view of a service on its own behalf.
+    pub fn of(instance: &Instance) -> View {
+        View {
+            instance: instance.clone(),
+            grant: None,
+            edge: None,
+            probing: false,
+            item: None,
+            depth: 0,
+        }
+    }
+}
+
+impl Facts {
+    /// Puts the facts together.
+    pub fn new(
+        stack: Stack,
+        plan: Plan,
+        site: Site,
+        role: String,
+        image: String,
+        places: Places,
+    ) -> Result<Facts, crate::site::secrets::SecretError> {
+        let secrets = Secrets::open(places.secrets())?;
+        Ok(Facts {
+            stack,
+            plan,
+            site,
+            role,
+            image,
+            addresses: BTreeMap::new(),
+            places,
+            secrets,
+            seen: Mutex::new(BTreeSet::new()),
+        })
+    }
+
+    /// The first organisation: every site has one.
+    pub fn domain(&self) -> &str {
+        self.site
+            .organisations
+            .first()
+            .map_or("", |organisation| &organisation.domain)
+    }
+
+    /// Full name of a role's host.
+    pub fn fqdn(&self, role: &str) -> String {
+        format!("{role}.{}", self.domain())
+    }
+
+    /// Address of a role's host, empty while unknown.
+    pub fn address(&self, role: &str) -> &str {
+        self.addresses.get(role).map_or("", String::as_str)
+    }
+
+    /// Whether a person switched this service off.
+    pub fn disabled(&self, instance: &Instance) -> bool {
+        self.site
+            .disabled
+            .iter()
+            .any(|name| *name == instance.to_string())
+    }
+
+    /// Whether an edge takes part: neither end is switched off.
+    pub fn active(&self, integration: &Integration) -> bool {
+        !self.disabled(&integration.consumer) && !self.disabled(&integration.provider)
+    }
+
+    /// A secret, drawn at the first call.
+    fn secret(&self, name: &str, spec: &Secret) -> Result<String, Error> {
+        // Held while drawing: two tasks that read a new secret at once must get the same.
+        let mut seen = self
+            .seen
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let secret = self
+            .secrets
+            .get_or_create(name, spec)
+            .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
+        seen.insert(secret.clone());
+        Ok(secret)
+    }
+
+    /// The text without any secret that was read so far.
+    pub fn redact(&self, text: &str) -> String {
+        let seen = self
+            .seen
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut text = text.to_string();
+        for secret in seen.iter().filter(|secret| secret.len() >= 6) {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), "[secret]");
+            }
+        }
+        text
+    }
+}
+
+/// Makes the value of a key.
+type Maker = dyn Fn(&str) -> Result<Value, Error> + Send + Sync;
+
+/// A map whose values are made when they are asked for.
+struct Lazy {
+    keys: Vec<String>,
+    make: Box<Maker>,
+}
+
+impl std::fmt::Debug for Lazy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(&self.keys).finish()
+    }
+}
+
+impl Object for Lazy {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let key = key.as_str()?;
+        if !self.keys.iter().any(|known| known == key) {
+            return None;
+        }
+        // An error becomes an invalid value: whoever uses it fails with its words.
+        Some((self.make)(key).unwrap_or_else(Value::from))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.keys.iter().map(Value::from).collect())
+    }
+}
+
+fn lazy(
+    keys: Vec<String>,
+    make: impl Fn(&str) -> Result<Value, Error> + Send + Sync + 'static,
+) -> Value {
+    Value::from_object(Lazy {
+        keys,
+        make: Box::new(make),
+    })
+}
+
+fn lost(what: &str) -> Error {
+    Error::new(ErrorKind::InvalidOperation, what.to_string())
+}
+
+/// The root of what a template sees.
+pub fn context(renderer: &Arc<Renderer>, view: &View) -> Value {
+    let mut keys = vec![
+        "site",
+        "host",
+        "base",
+        "self",
+        "settings",
+        "secrets",
+        "certificates",
+        "needs",
+        "probe",
+    ];
+    if view.grant.is_some() {
+        keys.extend(["consumer", "grant"]);
+    }
+    if view.item.is_some() {
+        keys.push("item");
+    }
+    let renderer = Arc::clone(renderer);
+    let view = view.clone();
+    lazy(
+        keys.into_iter().map(str::to_string).collect(),
+        move |key| match key {
+            "site" => Ok(site(&renderer.facts)),
+            "host" => Ok(host(&renderer.facts, &view.instance.role)),
+            "base" => base(&renderer.facts, &view.instance.role),
+            "self" => this(&renderer, &view),
+            "settings" => settings(&renderer.facts, &view.instance),
+            "secrets" => secrets(&renderer.facts, &view.instance),
+            "certificates" => certificates(&renderer.facts, &view.instance),
+            "needs" => needs(&renderer, &view),
+            "probe" => Ok(probe(&renderer.facts, view.probing)),
+            "consumer" => consumer(&renderer, &view),
+            "grant" => grant(&renderer.facts, &view),
+            _ => Ok(view.item.clone().unwrap_or_default()),
+        },
+    )
+}
+
+fn organisation(organisation: &Organisation) -> Value {
+    let domains = &organisation.mail_domains;
+    minijinja::context! {
+        id => &organisation.id,
+        name => &organisation.name,
+        domain => &organisation.domain,
+        base_dn => &organisation.base_dn,
+        mail_domain => domains.first().unwrap_or(&organisation.domain),
+        mail_domains => domains,
+    }
+}
+
+fn person(person: &Person) -> Value {
+    minijinja::context! {
+        name => &person.name,
+        full_name => &person.full_name,
+        password_hash => &person.password_hash,
+    }
+}
+
+fn site(facts: &Facts) -> Value {
+    let site = &facts.site;
+    let organisations: Vec<Value> = site.organisations.iter().map(organisation).collect();
+    minijinja::context! {
+        id => &site.id,
+        organisation => organisations.first(),
+        organisations => organisations,
+        timezone => &site.timezone,
+        keyboard => &site.keyboard,
+        admin => person(&site.admin),
+        people => site.people.iter().map(person).collect::<Vec<_>>(),
+        ca => facts.places.ca.display().to_string(),
+    }
+}
+
+fn host(facts: &Facts, role: &str) -> Value {
+    let firewall: Vec<Value> = facts
+        .plan
+        .firewall
+        .iter()
+        .filter(|rule| rule.role == role)
+        .map(|rule| {
+            let from: Vec<String> = rule
+                .from
+                .iter()
+                .map(|role| facts.address(role))
+                .filter(|address| !address.is_empty())
+                .map(str::to_string)
+                .collect();
+            minijinja::context! {
+                protocol => &rule.protocol,
+                port => rule.port,
+                scope => match rule.scope {
+                    Scope::Local => "local",
+                    Scope::Site => "site",
+                    Scope::Public => "public",
+                },
+                from => from,
+                why => &rule.why,
+            }
+        })
+        .collect();
+    minijinja::context! {
+        name => role,
+        role => role,
+        fqdn => facts.fqdn(role),
+        address => facts.address(role),
+        firewall => firewall,
+    }
+}
+
+fn base(facts: &Facts, role: &str) -> Result<Value, Error> {
+    let base = facts
+        .stack
+        .roles
+        .iter()
+        .find(|candidate| candidate.name == role)
+        .and_then(|role| facts.stack.bases.get(&role.base))
+        .ok_or_else(|| lost("the base of this role is not in the stack"))?;
+    Ok(minijinja::context! {
+        name => &base.name,
+        family => &base.family,
+        version => &base.version,
+        codename => &base.codename,
+    })
+}
+
+fn this(renderer: &Arc<Renderer>, view: &View) -> Result<Value, Error> {
+    if view.depth > DEEPEST {
+        return Err(lost("these routes name each other in a circle"));
+    }
+    let (facts, instance) = (&renderer.facts, &view.instance);
+    let mut routes = Vec::new();
+    for edge in &facts.plan.integrations {
+        let mine = edge.provider == *instance || edge.consumer == *instance;
+        if edge.interface != "route" || !mine || !facts.active(edge) {
+            continue;
+        }
+        if let Some(label) = edge.with.get("host") {
+            let inner = View {
+                depth: view.depth + 1,
+                ..View::of(&edge.consumer)
+            };
+            let label = renderer.text(&format!("{}: host", edge.id), label, &inner)?;
+            if !routes.contains(&label) {
+                routes.push(label);
+            }
+        }
+    }
+    let mut values = BTreeMap::from([
+        ("name", Value::from(&instance.service)),
+        ("role", Value::from(&instance.role)),
+        ("host", Value::from(facts.fqdn(&instance.role))),
+    ]);
+    if let Some(route) = routes.first() {
+        let url = format!("https://{route}.{}", facts.domain());
+        values.insert("url", Value::from(url));
+    }
+    values.insert("routes", Value::from(routes));
+    Ok(Value::from(values))
+}
+
+fn service<'a>(
+    facts: &'a Facts,
+    instance: &Instance,
+) -> Result<&'a crate::profile::Service, Error> {
+    facts
+        .stack
+        .services
+        .get(&instance.service)
+        .ok_or_else(|| lost(&format!("{instance} is not in the stack")))
+}
+
+fn settings(facts: &Facts, instance: &Instance) -> Result<Value, Error> {
+    let own = facts
+        .stack
+        .roles
+        .iter()
+        .find(|role| role.name == instance.role)
+        .and_then(|role| role.settings.get(&instance.service));
+    let values: BTreeMap<String, Value> = service(facts, instance)?
+        .settings
+        .iter()
+        .map(|(key, setting)| {
+            let value = own.and_then(|own| own.get(key)).unwrap_or(&setting.default);
+            let value = match value {
+                SettingValue::Bool(value) => Value::from(*value),
+                SettingValue::Integer(value) => Value::from(*value),
+                SettingValue::Text(value) => Value::from(value),
+            };
+            (key.clone(), value)
+        })
+        .collect();
+    Ok(Value::from(values))
+}
+
+fn secrets(facts: &Arc<Facts>, instance: &Instance) -> Result<Value, Error> {
+    let specs = service(facts, instance)?.secrets.clone();
+    let (facts, instance) = (Arc::clone(facts), instance.clone());
+    Ok(lazy(specs.keys().cloned().collect(), move |name| {
+        let spec = specs.get(name).ok_or_else(|| lost("no such secret"))?;
+        let path = format!("{}/{}/{name}", instance.role, instance.service);
+        facts.secret(&path, spec).map(Value::from)
+    }))
+}
+
+fn certificates(facts: &Facts, instance: &Instance) -> Result<Value, Error> {
+    let paths: BTreeMap<String, Value> = service(facts, instance)?
+        .certificates
+        .keys()
+        .map(|name| {
+            let directory = facts.places.certificate(&instance.service, name);
+            let paths = minijinja::context! {
+                certificate => directory.join("certificate.pem").display().to_string(),
+                key => directory.join("key.pem").display().to_string(),
+                chain => facts.places.ca.display().to_string(),
+            };
+            (name.clone(), paths)
+        })
+        .collect();
+    Ok(Value::from(paths))
+}
+
+fn probe(facts: &Arc<Facts>, probing: bool) -> Value {
+    let facts = Arc::clone(facts);
+    let keys = ["name", "mail", "password"].map(str::to_string).to_vec();
+    lazy(keys, move |key| match key {
+        "name" => Ok(Value::from(PROBE_ACCOUNT)),
+        "mail" => {
+            let domain = facts
+                .site
+                .organisations
+                .first()
+                .and_then(|organisation| organisation.mail_domains.first())
+                .map_or(facts.domain(), String::as_str);
+            Ok(Value::from(format!("{PROBE_ACCOUNT}@{domain}")))
+        }
+        _ if probing => facts
+            .secret("site/probe", &Secret { length: 32 })
+            .map(Value::from),
+        _ => Err(lost(
+            "probe.password is only for probes and for the steps of the directory",
+        )),
+    })
+}
+
+fn needs(renderer: &Arc<Renderer>, view: &View) -> Result<Value, Error> {
+    if view.depth > DEEPEST {
+        return Err(lost("these needs name each other in a circle"));
+    }
+    let facts = &renderer.facts;
+    let bound: Vec<(String, usize)> = facts
+        .plan
+        .integrations
+        .iter()
+        .enumerate()
+        .filter(|(_, integration)| {
+            integration.consumer == view.instance && facts.active(integration)
+        })
+        .map(|(index, integration)| (integration.need.clone(), index))
+        .collect();
+    let many: BTreeSet<String> = service(facts, &view.instance)?
+        .needs
+        .iter()
+        .filter(|(_, need)| need.many)
+        .map(|(name, _)| name.clone())
+        .collect();
+    let proven = view.edge.and_then(|index| {
+        facts
+            .plan
+            .integrations
+            .get(index)
+            .map(|edge| (index, edge.need.clone()))
+    });
+    let mut keys: BTreeSet<String> = bound.iter().map(|(need, _)| need.clone()).collect();
+    keys.extend(many.iter().cloned());
+    let (renderer, depth) = (Arc::clone(renderer), view.depth);
+    Ok(lazy(keys.into_iter().collect(), move |need| {
+        if let Some((index, _)) = proven.as_ref().filter(|(_, name)| name == need) {
+            return provided(&renderer, *index, depth);
+        }
+        let mut values = bound
+            .iter()
+            .filter(|(name, _)| name == need)
+            .map(|(_, index)| provided(&renderer, *index, depth));
+        if many.contains(need) {
+            values
+                .collect::<Result<Vec<Value>, Error>>()
+                .map(Value::from)
+        } else {
+            values.next().unwrap_or_else(|| Err(lost("unbound")))
+        }
+    }))
+}
+
+fn edge(facts: &Facts, index: usize) -> Result<&Integration, Error> {
+    facts
+        .plan
+        .integrations
+        .get(index)
+        .ok_or_else(|| lost("the plan has no such integration"))
+}
+
+fn provide<'a>(facts: &'a Facts, edge: &Integration) -> Result<&'a Provide, Error> {
+    service(facts, &edge.provider)?
+        .provides
+        .get(&edge.provide)
+        .ok_or_else(|| lost(&format!("{} provides no {}", edge.provider, edge.provide)))
+}
+
+/// The values of one edge, each rendered in the provider's context when it is read.
+fn provided(renderer: &Arc<Renderer>, index: usize, depth: u8) -> Result<Value, Error> {
+    let edge = edge(&renderer.facts, index)?;
+    let values = provide(&renderer.facts, edge)?.values.clone();
+    let view = View {
+        grant: Some(index),
+        depth: depth + 1,
+        ..View::of(&edge.provider)
+    };
+    let (renderer, id) = (Arc::clone(renderer), edge.id.clone());
+    Ok(lazy(values.keys().cloned().collect(), move |key| {
+        let template = values.get(key).ok_or_else(|| lost("no such value"))?;
+        renderer
+            .text(&format!("{id}: {key}"), template, &view)
+            .map(Value::from)
+    }))
+}
+
+/// The consumer as its provider sees it: who it is, and its parameters.
+fn consumer(renderer: &Arc<Renderer>, view: &View) -> Result<Value, Error> {
+    let index = view.grant.ok_or_else(|| lost("no consumer here"))?;
+    let edge = edge(&renderer.facts, index)?.clone();
+    let mut keys: Vec<String> = ["service", "role", "host", "need"]
+        .map(str::to_string)
+        .to_vec();
+    keys.extend(edge.with.keys().cloned());
+    let inner = View {
+        depth: view.depth + 1,
+        ..View::of(&edge.consumer)
+    };
+    let renderer = Arc::clone(renderer);
+    Ok(lazy(keys, move |key| match (key, edge.with.get(key)) {
+        (_, Some(template)) => renderer
+            .text(&format!("{}: {key}", edge.id), template, &inner)
+            .map(Value::from),
+        ("service", _) => Ok(Value::from(&edge.consumer.service)),
+        ("role", _) => Ok(Value::from(&edge.consumer.role)),
+        ("host", _) => Ok(Value::from(renderer.facts.fqdn(&edge.consumer.role))),
+        _ => Ok(Value::from(&edge.need)),
+    }))
+}
+
+/// What was made for one consumer alone.
+fn grant(facts: &Arc<Facts>, view: &View) -> Result<Value, Error> {
+    let index = view.grant.ok_or_else(|| lost("no grant here"))?;
+    let edge = edge(facts, index)?;
+    let specs = provide(facts, edge)?.secrets.clone();
+    let folder = format!(
+        "{}/{}/{}/{}.{}",
+        edge.provider.role, edge.provider.service, edge.provide, edge.consumer.service, edge.need
+    );
+    let facts = Arc::clone(facts);
+    let secrets = lazy(specs.keys().cloned().collect(), move |name| {
+        let spec = specs.get(name).ok_or_else(|| lost("no such secret"))?;
+        facts
+            .secret(&format!("{folder}/{name}"), spec)
+            .map(Value::from)
+    });
+    Ok(Value::from(BTreeMap::from([("secrets", secrets)])))
+}

@@ -1,0 +1,84 @@
+//! `mail-delivery`: a message handed in over SMTP is found in a mailbox over IMAPS.
+
+use super::{Arguments, Kind};
+use crate::bringup::wire::{Network, Refusal, imap, smtp};
+use std::time::{Duration, Instant};
+
+/// See [`crate::profile::probe_kinds`].
+#[derive(Debug)]
+pub struct MailDelivery;
+
+/// How long a message may be on its way within one attempt.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Header that carries the mark; no filter touches it.
+const HEADER: &str = "Subject";
+
+impl Kind for MailDelivery {
+    fn name(&self) -> &'static str {
+        "mail-delivery"
+    }
+
+    fn attempt(&self, with: &Arguments<'_>, network: &Network) -> Result<String, Refusal> {
+        let (from, to) = (with.get("from")?, with.get("to")?);
+        let mark = mark()?;
+        let mut session =
+            smtp::Session::open(network, with.get("host")?, with.port("port")?, None)?;
+        let domain = from
+            .rsplit_once('@')
+            .map_or("localhost", |(_, domain)| domain);
+        let message = format!(
+            "From: <{from}>\nTo: <{to}>\nSubject: {mark}\nMessage-ID: <{mark}@{domain}>\n\
+             Date: {}\nAuto-Submitted: auto-generated\n\nA probe; it is deleted at once.\n",
+            jiff::fmt::rfc2822::to_string(
+                &jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC)
+            )
+            .unwrap_or_default()
+        );
+        session.send(from, to, &message)?;
+        session.quit();
+        let took = arrives(with, network, &mark)?;
+        Ok(format!(
+            "a message to {to} arrived within {:.1} s",
+            took.as_secs_f32()
+        ))
+    }
+}
+
+/// A word that no other message has.
+pub fn mark() -> Result<String, Refusal> {
+    let random =
+        crate::site::secrets::draw(20).map_err(|error| Refusal::Other(error.to_string()))?;
+    Ok(format!("muster-probe-{random}"))
+}
+
+/// Waits for the message with this mark in the mailbox of `user`, and deletes it.
+pub fn arrives(with: &Arguments<'_>, network: &Network, mark: &str) -> Result<Duration, Refusal> {
+    let start = Instant::now();
+    let user = with.get("user")?;
+    let mut session = imap::Session::open(
+        network,
+        with.get("imap-host")?,
+        with.port("imap-port")?,
+        with.get("imap-name")?,
+    )?;
+    session.login(user, with.get("password")?)?;
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let found = session.search(HEADER, mark)?;
+        if !found.is_empty() {
+            let took = start.elapsed();
+            session.delete(&found)?;
+            session.logout();
+            return Ok(took);
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(Refusal::Other(format!(
+                "the message was taken, but did not arrive in the mailbox of {user} within {} s",
+                PATIENCE.as_secs()
+            )));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_secs(3));
+    }
+}

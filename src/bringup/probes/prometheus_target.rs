@@ -1,0 +1,82 @@
+//! `prometheus-target`: Prometheus itself reports the target as up.
+
+use super::http::expect;
+use super::{Arguments, Kind};
+use crate::bringup::wire::http::{Browser, Url};
+use crate::bringup::wire::{Network, Refusal};
+use serde_json::Value;
+
+/// See [`crate::profile::probe_kinds`].
+#[derive(Debug)]
+pub struct PrometheusTarget;
+
+impl Kind for PrometheusTarget {
+    fn name(&self) -> &'static str {
+        "prometheus-target"
+    }
+
+    fn attempt(&self, with: &Arguments<'_>, network: &Network) -> Result<String, Refusal> {
+        let base = with.get("url")?.trim_end_matches('/');
+        let url = Url::parse(&format!("{base}/api/v1/targets?state=active"))?;
+        let page = Browser::new(network, None).get(&url)?;
+        expect(&page, "200")?;
+        let targets: Value = serde_json::from_str(&page.body)
+            .map_err(|error| Refusal::Other(format!("{url} gives no JSON: {error}")))?;
+        verdict(&targets, with.get("job")?, with.get("instance")?)
+    }
+}
+
+fn verdict(targets: &Value, job: &str, instance: &str) -> Result<String, Refusal> {
+    let target = targets["data"]["activeTargets"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|target| target["labels"]["job"] == job && target["labels"]["instance"] == instance)
+        .ok_or_else(|| {
+            Refusal::Other(format!("Prometheus has no target {instance} in job {job}"))
+        })?;
+    match target["health"].as_str() {
+        Some("up") => Ok(format!("Prometheus scrapes {instance} of job {job}")),
+        Some("down") => Err(Refusal::said(
+            format!("Prometheus cannot scrape {instance}"),
+            target["lastError"]
+                .as_str()
+                .unwrap_or("it does not say why"),
+        )),
+        _ => Err(Refusal::Other(format!(
+            "Prometheus has not scraped {instance} yet"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_is_down_is_refused_in_prometheus_own_words() {
+        let targets = serde_json::json!({"data": {"activeTargets": [
+            {"labels": {"job": "node", "instance": "a:9100"}, "health": "up"},
+            {"labels": {"job": "node", "instance": "b:9100"}, "health": "down",
+             "lastError": "connect: connection refused"},
+            {"labels": {"job": "node", "instance": "c:9100"}, "health": "unknown"},
+        ]}});
+        let words = |instance| match verdict(&targets, "node", instance) {
+            Ok(words) => words,
+            Err(refusal) => format!("red: {refusal}"),
+        };
+        assert_eq!(words("a:9100"), "Prometheus scrapes a:9100 of job node");
+        assert_eq!(
+            words("b:9100"),
+            "red: Prometheus cannot scrape b:9100: connect: connection refused"
+        );
+        assert_eq!(
+            words("c:9100"),
+            "red: Prometheus has not scraped c:9100 yet"
+        );
+        assert_eq!(
+            words("d:9100"),
+            "red: Prometheus has no target d:9100 in job node"
+        );
+    }
+}
