@@ -1,7 +1,7 @@
 //! The `muster` command.
 
 use clap::Parser;
-use muster::cli::{Cli, Command, check, plan, report};
+use muster::cli::{Cli, Command, check, fetch, lock, plan, report};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -9,6 +9,8 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Check(args) => check::run(&cli, args),
         Command::Plan(args) => plan::run(&cli, args),
+        Command::Lock(args) => lock::run(&cli, args),
+        Command::Fetch(args) => fetch::run(&cli, args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 pub mod check;
 pub mod exit;
+pub mod fetch;
+pub mod lock;
 pub mod plan;
 pub mod report;
 
@@ -31,6 +33,10 @@ pub enum Command {
     Check(check::Args),
     /// Show phases and wiring of a stack
     Plan(plan::Args),
+    /// Pin every package of every role
+    Lock(lock::Args),
+    /// Fetch every file of the lock into the cache
+    Fetch(fetch::Args),
 }
 
 impl Cli {

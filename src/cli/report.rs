@@ -1,6 +1,7 @@
 //! Errors of the rooms as reports: what, where, why, and what to do.
 
 use super::exit;
+use crate::packages::PackagesError;
 use crate::profile::ProfileError;
 use crate::profile::problem::Problem;
 use miette::{Diagnostic, LabeledSpan, NamedSource, Report, SourceCode};
@@ -133,6 +134,20 @@ pub fn profile(error: ProfileError) -> Report {
             hint: None,
         }
         .into(),
+    }
+}
+
+/// Something said in one sentence, and what to do about it.
+pub fn plain(what: String, hint: Option<String>) -> Report {
+    Plain { what, hint }.into()
+}
+
+/// An archive, lock or fetch that failed, as a report: exit code 1.
+pub fn packages(error: PackagesError) -> Report {
+    let hint = error.hint();
+    match hint {
+        Some(hint) => miette::miette!(help = hint, "{error}"),
+        None => miette::miette!("{error}"),
     }
 }
 

@@ -35,4 +35,21 @@ impl Cache {
     pub fn path(&self, sha256: &str) -> PathBuf {
         self.root.join("sha256").join(&sha256[..2]).join(sha256)
     }
+
+    /// Whether the file with this SHA-256 is there.
+    pub fn has(&self, sha256: &str) -> bool {
+        self.path(sha256).exists()
+    }
+
+    /// Where the file with this SHA-256 grows while it is fetched.
+    pub fn part(&self, sha256: &str) -> PathBuf {
+        self.root.join("partial").join(format!("{sha256}.part"))
+    }
+
+    /// Where the last accepted `InRelease` of a suite is kept for `--offline`.
+    pub fn release(&self, base: &str, archive: &str, suite: &str) -> PathBuf {
+        let suite = suite.replace('/', "_");
+        let folder = self.root.join("release").join(base);
+        folder.join(format!("{archive}_{suite}_InRelease"))
+    }
 }

@@ -1,6 +1,12 @@
 //! `muster.lock`: every package by name, version, origin, size and SHA-256, and the table of
 //! system users and groups. Sorted, stable, diffable.
 
+mod make;
+mod text;
+
+pub use make::{Change, LockOptions, Locked, lock_stack};
+pub use text::LockError;
+
 use crate::profile::Account;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -87,6 +93,20 @@ pub struct Package {
 }
 
 impl Package {
+    /// By name, architecture, version and base: the order of [`Lock::packages`].
+    pub fn in_order(left: &Package, right: &Package) -> std::cmp::Ordering {
+        let key = |package: &'_ Package| {
+            [
+                &package.name,
+                &package.architecture,
+                &package.version,
+                &package.base,
+            ]
+            .map(String::clone)
+        };
+        key(left).cmp(&key(right))
+    }
+
     /// `name:architecture=version`, the key used in [`RoleLock`].
     pub fn key(&self) -> String {
         format!("{}:{}={}", self.name, self.architecture, self.version)
@@ -96,6 +116,13 @@ impl Package {
 impl Lock {
     /// The package with this key.
     pub fn package(&self, key: &str) -> Option<&Package> {
-        self.packages.iter().find(|package| package.key() == key)
+        let (name, _) = key.split_once(':')?;
+        let first = self
+            .packages
+            .partition_point(|package| package.name.as_str() < name);
+        self.packages[first..]
+            .iter()
+            .take_while(|package| package.name == name)
+            .find(|package| package.key() == key)
     }
 }

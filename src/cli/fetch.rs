@@ -1,0 +1,80 @@
+//! `muster fetch`: every file of the lock, into the cache.
+
+use super::{Cli, exit, lock, report};
+use crate::packages::fetch::fetch;
+use crate::packages::lock::Lock;
+use crate::packages::{Mirrors, PackagesError, Preferences, cache::Cache};
+use crate::profile::Stack;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Options of `fetch`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A stack's name or directory
+    #[arg(value_name = "STACK")]
+    pub stack: String,
+    /// Build on this base where a role fixes none
+    #[arg(long, value_name = "NAME")]
+    pub base: Option<String>,
+    /// Fetch an archive from here: URL, or ARCHIVE=URL
+    #[arg(long, value_name = "URL")]
+    pub mirror: Vec<String>,
+    /// Fetch nothing, but fail if something is missing
+    #[arg(long)]
+    pub offline: bool,
+    /// What was done, as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs it.
+pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
+    let stack = Stack::load(&cli.source(), &args.stack, args.base.as_deref());
+    let stack = stack.map_err(report::profile)?;
+    let path = lock::path(cli, &args.stack)?;
+    let lock = Lock::read_if_there(&path).map_err(|error| report::packages(error.into()))?;
+    let Some(lock) = lock.filter(|lock| !lock.is_stale(&stack)) else {
+        let state = if path.exists() {
+            "is stale"
+        } else {
+            "is not there"
+        };
+        return Err(report::plain(
+            format!("{} {state}", path.display()),
+            Some(format!("run `muster lock {}`", args.stack)),
+        ));
+    };
+    let mirrors = if args.offline {
+        None
+    } else {
+        let preferences = Preferences::read(&args.mirror)
+            .map_err(|error| report::packages(PackagesError::from(error)))?;
+        Some(Mirrors::choose(stack.bases.values(), &preferences))
+    };
+    let bar = bar();
+    let cache = Cache::new(Cache::default_root());
+    let fetched = fetch(&lock, &cache, mirrors.as_ref(), &bar).map_err(report::packages)?;
+    bar.finish_and_clear();
+    if args.json {
+        println!("{}", serde_json::json!(fetched));
+    } else {
+        println!(
+            "{} files, {} MB: {} fetched ({} MB), the rest was there",
+            fetched.files,
+            fetched.bytes.div_ceil(1_000_000),
+            fetched.fetched_files,
+            fetched.fetched_bytes.div_ceil(1_000_000)
+        );
+    }
+    Ok(exit::OK)
+}
+
+/// A bar in bytes; invisible where standard error is not a terminal.
+pub fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let template = "{bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,125 @@
+//! `muster lock`: pins every package of every role.
+
+use super::{Cli, exit, report};
+use crate::packages::lock::{Change, Lock, LockOptions, Locked, lock_stack};
+use crate::packages::{Mirrors, PackagesError, Preferences, cache::Cache};
+use crate::profile::Stack;
+use crate::profile::source::StackPlace;
+use std::path::PathBuf;
+
+/// Options of `lock`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A stack's name or directory
+    #[arg(value_name = "STACK")]
+    pub stack: String,
+    /// Build on this base where a role fixes none
+    #[arg(long, value_name = "NAME")]
+    pub base: Option<String>,
+    /// Take the newest versions instead of keeping those of the lock
+    #[arg(long)]
+    pub update: bool,
+    /// Fetch an archive from here: URL, or ARCHIVE=URL
+    #[arg(long, value_name = "URL")]
+    pub mirror: Vec<String>,
+    /// Work from the cache alone
+    #[arg(long)]
+    pub offline: bool,
+    /// What changed, as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs it.
+pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
+    let source = cli.source();
+    let stack = Stack::load(&source, &args.stack, args.base.as_deref()).map_err(report::profile)?;
+    let path = path(cli, &args.stack)?;
+    let locked = make(&stack, &path, args).map_err(report::packages)?;
+    let unchanged = Lock::read_if_there(&path).is_ok_and(|lock| lock == Some(locked.lock.clone()));
+    if !unchanged {
+        locked
+            .lock
+            .write(&path)
+            .map_err(|error| report::packages(error.into()))?;
+    }
+    if args.json {
+        let json = serde_json::json!({
+            "lock": path,
+            "packages": locked.lock.packages.len(),
+            "changes": locked.changes,
+        });
+        println!("{json}");
+    } else {
+        tell(&locked, &path, unchanged);
+    }
+    Ok(exit::OK)
+}
+
+/// Where the lock of a stack stands: beside its stack.toml, or `./<stack>/muster.lock`.
+pub fn path(cli: &Cli, stack: &str) -> miette::Result<PathBuf> {
+    let place = cli.source().locate(stack).map_err(report::profile)?;
+    Ok(match place {
+        StackPlace::Directory(folder) => folder.join("muster.lock"),
+        StackPlace::Named(name) => PathBuf::from(name).join("muster.lock"),
+    })
+}
+
+fn make(stack: &Stack, path: &std::path::Path, args: &Args) -> Result<Locked, PackagesError> {
+    let previous = Lock::read_if_there(path)?;
+    let mirrors = Mirrors::choose(stack.bases.values(), &Preferences::read(&args.mirror)?);
+    lock_stack(
+        stack,
+        &LockOptions {
+            mirrors: &mirrors,
+            cache: &Cache::new(Cache::default_root()),
+            offline: args.offline,
+            previous: previous.as_ref(),
+            update: args.update,
+            now: jiff::Timestamp::now(),
+        },
+    )
+}
+
+fn tell(locked: &Locked, path: &std::path::Path, unchanged: bool) {
+    let lock = &locked.lock;
+    for base in &locked.renewed {
+        eprintln!("{base}: the locked versions fit together no more; all were chosen anew");
+    }
+    // A first lock is all news, and none of it.
+    let first = locked.changes.len() == lock.packages.len()
+        && locked.changes.iter().all(|change| change.from.is_none());
+    if !first {
+        for change in &locked.changes {
+            println!("{}", line(change));
+        }
+    }
+    for (name, role) in &lock.roles {
+        let closure = role.essential.iter().chain(&role.packages);
+        let bytes: u64 = closure
+            .filter_map(|key| lock.package(key))
+            .map(|package| package.size)
+            .sum();
+        println!(
+            "{name}: {} packages, {} MB ({})",
+            role.essential.len() + role.packages.len(),
+            bytes.div_ceil(1_000_000),
+            role.base
+        );
+    }
+    let verb = if unchanged {
+        "is as it was"
+    } else {
+        "is written"
+    };
+    println!("{} {verb}", path.display());
+}
+
+fn line(change: &Change) -> String {
+    match (&change.from, &change.to) {
+        (Some(from), Some(to)) => format!("{}: {from} -> {to}", change.name),
+        (None, Some(to)) => format!("{}: new, {to}", change.name),
+        (Some(from), None) => format!("{}: gone, was {from}", change.name),
+        (None, None) => change.name.clone(),
+    }
+}

@@ -1,0 +1,364 @@
+//! One suite of an archive: its verified release file and its indexes.
+
+use super::mirror::Mirrors;
+use super::openpgp::{self, OpenPgpError};
+use super::release::{self, Listed, ReleaseError, ReleaseFile};
+use crate::packages::cache::Cache;
+use crate::packages::download::{DownloadError, Wanted, download};
+use crate::packages::http::{HttpError, Transport};
+use crate::packages::lock::Release;
+use crate::profile::{Archive, Base};
+use jiff::Timestamp;
+use std::io::Read;
+use std::path::PathBuf;
+
+/// No release file of an apt archive is larger.
+const RELEASE_LIMIT: u64 = 16 << 20;
+/// No index is larger, should the release file not say.
+const INDEX_LIMIT: u64 = 1 << 30;
+
+/// How suites are read.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    /// Where archives are fetched from.
+    pub mirrors: &'a Mirrors,
+    /// Where what was fetched is kept.
+    pub cache: &'a Cache,
+    /// The client.
+    pub transport: Transport,
+    /// Use the cache alone.
+    pub offline: bool,
+    /// The present.
+    pub now: Timestamp,
+    /// What the last lock saw; nothing older is accepted.
+    pub seen: &'a [Release],
+}
+
+/// One suite, read and verified.
+#[derive(Debug, Clone)]
+pub struct Suite {
+    /// What the lock says of it.
+    pub release: Release,
+    /// Text of every `Packages` file, components in the archive's order.
+    pub indexes: Vec<String>,
+}
+
+/// Why a suite cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SuiteError {
+    /// Its release file cannot be had.
+    #[error("the release file of {suite} cannot be fetched: {source}")]
+    Fetch {
+        /// Suite with archive and base.
+        suite: String,
+        /// Why.
+        source: HttpError,
+    },
+    /// `--offline`, and it was never fetched.
+    #[error("the cache has no release file of {suite}, and --offline forbids to fetch it")]
+    Offline {
+        /// Suite with archive and base.
+        suite: String,
+    },
+    /// Its signature is not accepted.
+    #[error("the release file of {suite} is refused: {source}")]
+    Signature {
+        /// Suite with archive and base.
+        suite: String,
+        /// Why.
+        source: OpenPgpError,
+    },
+    /// What is signed makes no sense.
+    #[error("the release file of {suite} is refused: {source}")]
+    Text {
+        /// Suite with archive and base.
+        suite: String,
+        /// Why.
+        source: ReleaseError,
+    },
+    /// It is correct, but of something else.
+    #[error("the release file of {suite} is refused: it is one of {found}")]
+    Other {
+        /// Suite with archive and base.
+        suite: String,
+        /// Origin, suite and codename it names.
+        found: String,
+    },
+    /// `Valid-Until` has passed.
+    #[error("the release file of {suite} is refused: it was valid until {until}, and now is {now}")]
+    Expired {
+        /// Suite with archive and base.
+        suite: String,
+        /// The moment.
+        until: Timestamp,
+        /// The present.
+        now: Timestamp,
+    },
+    /// Older than one seen before.
+    #[error(
+        "the release file of {suite} is refused: it is of {date}, and muster.lock saw one of {seen}"
+    )]
+    Rollback {
+        /// Suite with archive and base.
+        suite: String,
+        /// Its date.
+        date: String,
+        /// The date in the lock.
+        seen: String,
+    },
+    /// The archive does not have this component for this architecture.
+    #[error("{suite} has no index of component {component} for {architecture}")]
+    Component {
+        /// Suite with archive and base.
+        suite: String,
+        /// Component.
+        component: String,
+        /// dpkg architecture.
+        architecture: String,
+    },
+    /// An index cannot be had.
+    #[error("an index of {suite} cannot be fetched: {source}")]
+    Index {
+        /// Suite with archive and base.
+        suite: String,
+        /// Why.
+        source: DownloadError,
+    },
+    /// `--offline`, and an index was never fetched.
+    #[error("the cache has no {path} of {suite}, and --offline forbids to fetch it")]
+    OfflineIndex {
+        /// Suite with archive and base.
+        suite: String,
+        /// Path below the suite.
+        path: String,
+    },
+    /// An index cannot be unpacked.
+    #[error("{path} of {suite} cannot be unpacked: {reason}")]
+    Unpack {
+        /// Suite with archive and base.
+        suite: String,
+        /// Path below the suite.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The cache cannot be used.
+    #[error("cannot write {}: {source}", path.display())]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Reader<'_> {
+    /// Reads a suite of an archive of a base.
+    pub fn suite(&self, base: &Base, archive: &Archive, suite: &str) -> Result<Suite, SuiteError> {
+        let place = Place {
+            reader: self,
+            base,
+            archive,
+            suite,
+            words: format!("{suite} (archive {} of {})", archive.name, base.name),
+            url: format!(
+                "{}/dists/{suite}",
+                self.mirrors
+                    .url(&base.name, &archive.name)
+                    .unwrap_or(&archive.mirror)
+            ),
+        };
+        let (release, file) = place.release()?;
+        let mut indexes = Vec::new();
+        for component in &archive.components {
+            indexes.push(place.index(&file, component, &base.architecture)?);
+            if file.separate_all {
+                match place.index(&file, component, "all") {
+                    Ok(text) => indexes.push(text),
+                    Err(SuiteError::Component { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(Suite { release, indexes })
+    }
+}
+
+/// A suite while it is being read.
+struct Place<'a> {
+    reader: &'a Reader<'a>,
+    base: &'a Base,
+    archive: &'a Archive,
+    suite: &'a str,
+    words: String,
+    url: String,
+}
+
+impl Place<'_> {
+    fn release(&self) -> Result<(Release, ReleaseFile), SuiteError> {
+        let bytes = self.in_release()?;
+        let signature = |source| SuiteError::Signature {
+            suite: self.words.clone(),
+            source,
+        };
+        let signed = std::str::from_utf8(&bytes)
+            .map_err(|error| signature(OpenPgpError::NotSigned(error.to_string())))?;
+        let now = self.reader.now;
+        let (keys, fingerprints) = (&self.archive.keys, &self.archive.fingerprints);
+        let verified =
+            openpgp::verify(signed, keys, fingerprints, now.as_second()).map_err(signature)?;
+        let file = release::parse(&verified.text).map_err(|source| SuiteError::Text {
+            suite: self.words.clone(),
+            source,
+        })?;
+        self.check(&file)?;
+        let release = Release {
+            base: self.base.name.clone(),
+            archive: self.archive.name.clone(),
+            suite: self.suite.to_owned(),
+            date: file.date.to_string(),
+            sha256: crate::packages::sha256(&bytes),
+            signed_by: verified.signed_by,
+        };
+        if !self.reader.offline {
+            self.keep(&bytes)?;
+        }
+        Ok((release, file))
+    }
+
+    fn in_release(&self) -> Result<Vec<u8>, SuiteError> {
+        if self.reader.offline {
+            return std::fs::read(self.kept()).map_err(|_| SuiteError::Offline {
+                suite: self.words.clone(),
+            });
+        }
+        let url = format!("{}/InRelease", self.url);
+        self.reader
+            .transport
+            .read(&url, RELEASE_LIMIT)
+            .map_err(|source| SuiteError::Fetch {
+                suite: self.words.clone(),
+                source,
+            })
+    }
+
+    fn kept(&self) -> PathBuf {
+        let cache = self.reader.cache;
+        cache.release(&self.base.name, &self.archive.name, self.suite)
+    }
+
+    fn keep(&self, bytes: &[u8]) -> Result<(), SuiteError> {
+        let path = self.kept();
+        crate::packages::replace(&path, bytes).map_err(|source| SuiteError::Cache { path, source })
+    }
+
+    fn check(&self, file: &ReleaseFile) -> Result<(), SuiteError> {
+        let suite = self.words.clone();
+        let named = [file.suite.as_str(), file.codename.as_str()].contains(&self.suite);
+        if !named || file.origin != self.archive.origin {
+            return Err(SuiteError::Other {
+                suite,
+                found: format!("{} {} ({})", file.origin, file.suite, file.codename),
+            });
+        }
+        let now = self.reader.now;
+        if let Some(until) = file.valid_until.filter(|until| *until < now) {
+            return Err(SuiteError::Expired { suite, until, now });
+        }
+        let seen = self.reader.seen.iter().find(|seen| {
+            seen.base == self.base.name
+                && seen.archive == self.archive.name
+                && seen.suite == self.suite
+        });
+        if let Some(seen) = seen
+            && let Ok(before) = seen.date.parse::<Timestamp>()
+            && file.date < before
+        {
+            return Err(SuiteError::Rollback {
+                suite,
+                date: file.date.to_string(),
+                seen: seen.date.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The text of an index, fetched by digest unless the cache has it.
+    fn index(
+        &self,
+        file: &ReleaseFile,
+        component: &str,
+        architecture: &str,
+    ) -> Result<String, SuiteError> {
+        let plain = format!("{component}/binary-{architecture}/Packages");
+        let chosen = [".xz", ".zst", ".gz", ""].iter().find_map(|suffix| {
+            let path = format!("{plain}{suffix}");
+            file.files.get(&path).map(|listed| (path, listed))
+        });
+        let Some((path, listed)) = chosen else {
+            return Err(SuiteError::Component {
+                suite: self.words.clone(),
+                component: component.to_owned(),
+                architecture: architecture.to_owned(),
+            });
+        };
+        self.obtain(file, &path, listed)?;
+        let limit = file.files.get(&plain).map_or(INDEX_LIMIT, |l| l.size);
+        self.unpack(&path, listed, limit)
+            .map_err(|reason| SuiteError::Unpack {
+                suite: self.words.clone(),
+                path,
+                reason,
+            })
+    }
+
+    fn obtain(&self, file: &ReleaseFile, path: &str, listed: &Listed) -> Result<(), SuiteError> {
+        let cache = self.reader.cache;
+        if cache.has(&listed.sha256) {
+            return Ok(());
+        }
+        if self.reader.offline {
+            return Err(SuiteError::OfflineIndex {
+                suite: self.words.clone(),
+                path: path.to_owned(),
+            });
+        }
+        let url = match path.rsplit_once('/').filter(|_| file.by_hash) {
+            Some((folder, _)) => format!("{}/{folder}/by-hash/SHA256/{}", self.url, listed.sha256),
+            None => format!("{}/{path}", self.url),
+        };
+        let wanted = Wanted {
+            sha256: listed.sha256.clone(),
+            size: listed.size,
+        };
+        download(&self.reader.transport, cache, &url, &wanted, &|_| {}).map_err(|source| {
+            SuiteError::Index {
+                suite: self.words.clone(),
+                source,
+            }
+        })
+    }
+
+    fn unpack(&self, path: &str, listed: &Listed, limit: u64) -> Result<String, String> {
+        let file = std::fs::File::open(self.reader.cache.path(&listed.sha256))
+            .map_err(|error| error.to_string())?;
+        let reader: Box<dyn Read> = if path.ends_with(".xz") {
+            Box::new(liblzma::read::XzDecoder::new_multi_decoder(file))
+        } else if path.ends_with(".zst") {
+            Box::new(zstd::Decoder::new(file).map_err(|error| error.to_string())?)
+        } else if path.ends_with(".gz") {
+            Box::new(flate2::read::MultiGzDecoder::new(file))
+        } else {
+            Box::new(file)
+        };
+        let mut text = String::new();
+        reader
+            .take(limit + 1)
+            .read_to_string(&mut text)
+            .map_err(|error| error.to_string())?;
+        if text.len() as u64 > limit {
+            return Err(format!("it holds more than {limit} bytes"));
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,240 @@
+//! `Packages` files, and the universe of packages a resolver may choose from.
+
+use super::dependency;
+use super::{deb822, version};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
+
+/// One stanza of a `Packages` file, borrowed from its text.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// `Package`.
+    pub name: &'a str,
+    /// `Version`.
+    pub version: &'a str,
+    /// `Architecture`: the base's own or `all`.
+    pub architecture: &'a str,
+    /// `Multi-Arch: allowed` lets others ask for it as `:any`.
+    pub multi_arch: &'a str,
+    /// `Essential: yes`.
+    pub essential: bool,
+    /// 1 (required) to 5 (extra, unknown).
+    pub priority: u8,
+    /// `Pre-Depends`, unread.
+    pub pre_depends: &'a str,
+    /// `Depends`, unread.
+    pub depends: &'a str,
+    /// `Recommends`, unread.
+    pub recommends: &'a str,
+    /// `Conflicts`, unread.
+    pub conflicts: &'a str,
+    /// `Breaks`, unread.
+    pub breaks: &'a str,
+    /// `Provides`, unread.
+    pub provides: &'a str,
+    /// `Filename`.
+    pub path: &'a str,
+    /// `Size`.
+    pub size: u64,
+    /// `SHA256`, lower-case hex.
+    pub sha256: &'a str,
+    /// Which index it came from: a number the caller chose; smaller is preferred.
+    pub origin: usize,
+}
+
+/// A stanza that cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum IndexError {
+    /// A field is missing or makes no sense.
+    #[error("package {package}: the field {field} is missing or wrong")]
+    Field {
+        /// Package name, or `?`.
+        package: String,
+        /// Field name.
+        field: &'static str,
+    },
+    /// A relation cannot be read.
+    #[error("package {package}: {problem}")]
+    Relation {
+        /// Package name.
+        package: String,
+        /// What is wrong.
+        problem: dependency::BadRelation,
+    },
+}
+
+/// Reads a `Packages` file; stanzas of other architectures are left out.
+pub fn parse<'a>(
+    text: &'a str,
+    origin: usize,
+    architecture: &str,
+) -> Result<Vec<Candidate<'a>>, IndexError> {
+    let mut all = Vec::new();
+    for stanza in deb822::stanzas(text) {
+        let candidate = parse_stanza(stanza, origin)?;
+        if candidate.architecture == architecture || candidate.architecture == "all" {
+            all.push(candidate);
+        }
+    }
+    Ok(all)
+}
+
+fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'_>, IndexError> {
+    let mut candidate = Candidate {
+        name: "",
+        version: "",
+        architecture: "",
+        multi_arch: "",
+        essential: false,
+        priority: 5,
+        pre_depends: "",
+        depends: "",
+        recommends: "",
+        conflicts: "",
+        breaks: "",
+        provides: "",
+        path: "",
+        size: 0,
+        sha256: "",
+        origin,
+    };
+    for (name, value) in stanza.fields() {
+        match name {
+            "Package" => candidate.name = value,
+            "Version" => candidate.version = value,
+            "Architecture" => candidate.architecture = value,
+            "Multi-Arch" => candidate.multi_arch = value,
+            "Essential" => candidate.essential = value == "yes",
+            "Priority" => {
+                candidate.priority = match value {
+                    "required" => 1,
+                    "important" => 2,
+                    "standard" => 3,
+                    "optional" => 4,
+                    _ => 5,
+                }
+            }
+            "Pre-Depends" => candidate.pre_depends = value,
+            "Depends" => candidate.depends = value,
+            "Recommends" => candidate.recommends = value,
+            "Conflicts" => candidate.conflicts = value,
+            "Breaks" => candidate.breaks = value,
+            "Provides" => candidate.provides = value,
+            "Filename" => candidate.path = value,
+            "Size" => candidate.size = value.parse().unwrap_or(0),
+            "SHA256" => candidate.sha256 = value,
+            _ => {}
+        }
+    }
+    let wrong = |field| IndexError::Field {
+        package: match candidate.name {
+            "" => "?".to_owned(),
+            name => name.to_owned(),
+        },
+        field,
+    };
+    let hex = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    // A path that leaves the mirror is an attack or a mistake; neither is fetched.
+    let climbs = candidate.path.starts_with('/') || candidate.path.split('/').any(|p| p == "..");
+    if candidate.name.is_empty() {
+        return Err(wrong("Package"));
+    } else if candidate.version.is_empty() {
+        return Err(wrong("Version"));
+    } else if candidate.architecture.is_empty() {
+        return Err(wrong("Architecture"));
+    } else if candidate.path.is_empty() || climbs {
+        return Err(wrong("Filename"));
+    } else if candidate.size == 0 {
+        return Err(wrong("Size"));
+    } else if !hex(candidate.sha256) {
+        return Err(wrong("SHA256"));
+    }
+    Ok(candidate)
+}
+
+/// Everything a resolver may choose: one version of each package, and who provides what.
+#[derive(Debug, Default)]
+pub struct Universe<'a> {
+    /// Candidates, sorted by name.
+    pub candidates: Vec<Candidate<'a>>,
+    names: HashMap<&'a str, usize>,
+    providers: HashMap<&'a str, Vec<(usize, Option<&'a str>)>>,
+}
+
+impl<'a> Universe<'a> {
+    /// Takes, of each package, the version in `kept` if some index still has it, else the
+    /// highest; of equal versions the one whose origin is preferred.
+    pub fn new(
+        stanzas: Vec<Candidate<'a>>,
+        kept: &BTreeMap<&str, &str>,
+    ) -> Result<Self, IndexError> {
+        let mut best: HashMap<&'a str, Candidate<'a>> = HashMap::with_capacity(stanzas.len());
+        for stanza in stanzas {
+            best.entry(stanza.name)
+                .and_modify(|known| {
+                    if is_better(&stanza, known, kept.get(stanza.name).copied()) {
+                        *known = stanza;
+                    }
+                })
+                .or_insert(stanza);
+        }
+        let mut candidates: Vec<Candidate<'a>> = best.into_values().collect();
+        candidates.sort_unstable_by_key(|candidate| candidate.name);
+        let mut universe = Universe {
+            names: HashMap::with_capacity(candidates.len()),
+            ..Universe::default()
+        };
+        for (id, candidate) in candidates.iter().enumerate() {
+            universe.names.insert(candidate.name, id);
+            let provides =
+                dependency::parse(candidate.provides).map_err(|problem| IndexError::Relation {
+                    package: candidate.name.to_owned(),
+                    problem,
+                })?;
+            for entry in provides.into_iter().flatten() {
+                universe
+                    .providers
+                    .entry(entry.name)
+                    .or_default()
+                    .push((id, entry.version.map(|(_, version)| version)));
+            }
+        }
+        universe.candidates = candidates;
+        Ok(universe)
+    }
+
+    /// The package of this very name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
+    }
+
+    /// Packages that provide this name, each with the version it provides it at.
+    pub fn providers(&self, name: &str) -> &[(usize, Option<&'a str>)] {
+        self.providers.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The existing name most like `name`, if any is close.
+    pub fn nearest(&self, name: &str) -> Option<&'a str> {
+        let score = |known: &str| strsim::jaro_winkler(known, name);
+        self.candidates
+            .iter()
+            .map(|candidate| candidate.name)
+            .filter(|known| score(known) > 0.85)
+            .max_by(|left, right| {
+                score(left)
+                    .total_cmp(&score(right))
+                    .then_with(|| right.cmp(left))
+            })
+    }
+}
+
+fn is_better(new: &Candidate<'_>, known: &Candidate<'_>, kept: Option<&str>) -> bool {
+    let is_kept = |candidate: &Candidate<'_>| kept == Some(candidate.version);
+    match is_kept(new).cmp(&is_kept(known)) {
+        Ordering::Equal => match version::compare(new.version, known.version) {
+            Ordering::Equal => new.origin < known.origin,
+            order => order == Ordering::Greater,
+        },
+        order => order == Ordering::Greater,
+    }
+}

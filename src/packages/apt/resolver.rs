@@ -1,0 +1,419 @@
+//! The closure of a role: what `apt-get install` would pick on an empty system.
+//!
+//! As in apt, whatever was asked for is chosen first; then the dependencies of each choice
+//! are followed depth first, an alternative that is already chosen wins, else the first one
+//! that can be installed. When a choice made earlier stands in the way and had alternatives,
+//! the search starts again without it.
+
+use super::dependency::{self, Group, Relation};
+use super::index::{IndexError, Universe};
+use std::collections::{BTreeSet, HashMap};
+
+/// How many choices may be taken back before the search gives up.
+const RESTARTS: usize = 64;
+
+/// Why no closure exists.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum Unsatisfied {
+    /// A package asked for by name does not exist.
+    #[error("it needs {name}, which no archive has{}", hint(.nearest.as_ref()))]
+    Missing {
+        /// The name.
+        name: String,
+        /// A name that does exist.
+        nearest: Option<String>,
+    },
+    /// Following the dependencies ends at something that does not exist or clashes.
+    #[error("it needs {}", words(.chain, .cause))]
+    Chain {
+        /// A requested package, then what it needs, and so on.
+        chain: Vec<String>,
+        /// What is wrong with the last of them.
+        cause: Cause,
+    },
+    /// An index contradicts itself.
+    #[error(transparent)]
+    Index(#[from] IndexErrorText),
+}
+
+/// An [`IndexError`] in words, so that it can be compared and cloned.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+#[error("{0}")]
+pub struct IndexErrorText(String);
+
+/// What is wrong with the last package of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// Nothing has this name or provides it.
+    Absent,
+    /// The archives have another version.
+    Version(String),
+    /// It cannot stand beside a package chosen for another reason.
+    Clash {
+        /// The package that is in the way.
+        with: String,
+    },
+    /// It is in the way of another choice (only seen inside a search).
+    Avoided,
+}
+
+fn hint(nearest: Option<&String>) -> String {
+    nearest.map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
+}
+
+fn words(chain: &[String], cause: &Cause) -> String {
+    let path = chain.join(", which needs ");
+    match cause {
+        Cause::Absent => format!("{path}, which no archive has"),
+        Cause::Version(version) => format!("{path}, but the archives have {version}"),
+        Cause::Clash { with } => format!("{path}, which cannot be installed beside {with}"),
+        Cause::Avoided => format!("{path}, which clashes with another choice"),
+    }
+}
+
+/// What one failed branch of the search learned.
+struct Failure {
+    chain: Vec<String>,
+    cause: Cause,
+    /// A choice that was in the way.
+    blame: Option<usize>,
+}
+
+/// The ids of all packages needed so that every essential package and every one of `names` is
+/// installed, sorted.
+pub fn resolve(
+    universe: &Universe<'_>,
+    names: &[String],
+    recommends: bool,
+) -> Result<BTreeSet<usize>, Unsatisfied> {
+    let mut wanted: Vec<usize> = (0..universe.candidates.len())
+        .filter(|id| universe.candidates[*id].essential)
+        .collect();
+    for name in names {
+        let id = universe.find(name).ok_or_else(|| Unsatisfied::Missing {
+            name: name.clone(),
+            nearest: universe.nearest(name).map(str::to_owned),
+        })?;
+        if !wanted.contains(&id) {
+            wanted.push(id);
+        }
+    }
+    let relations = Relations::default();
+    let mut avoided = BTreeSet::new();
+    let mut first = None;
+    loop {
+        let mut search = Search::new(universe, &relations, recommends, &avoided);
+        match search.all(&wanted)? {
+            Ok(()) => return Ok(search.trail.into_iter().collect()),
+            Err(failure) => {
+                let blame = failure.blame.filter(|id| {
+                    avoided.len() < RESTARTS && !wanted.contains(id) && !avoided.contains(id)
+                });
+                let reported = first.get_or_insert(Unsatisfied::Chain {
+                    chain: failure.chain,
+                    cause: failure.cause,
+                });
+                match blame {
+                    Some(id) => avoided.insert(id),
+                    None => return Err(reported.clone()),
+                };
+            }
+        }
+    }
+}
+
+/// The relation fields of candidates, read when first needed.
+#[derive(Default)]
+struct Relations<'a> {
+    read: std::cell::RefCell<HashMap<usize, std::rc::Rc<Fields<'a>>>>,
+}
+
+/// The relations of one candidate.
+struct Fields<'a> {
+    needs: Vec<Group<'a>>,
+    recommends: Vec<Group<'a>>,
+    clashes: Vec<Relation<'a>>,
+    provides: Vec<Relation<'a>>,
+}
+
+impl<'a> Relations<'a> {
+    fn of(
+        &self,
+        universe: &Universe<'a>,
+        id: usize,
+    ) -> Result<std::rc::Rc<Fields<'a>>, IndexErrorText> {
+        if let Some(known) = self.read.borrow().get(&id) {
+            return Ok(known.clone());
+        }
+        let candidate = &universe.candidates[id];
+        let read = |field: &'a str| {
+            dependency::parse(field).map_err(|problem| {
+                IndexErrorText(
+                    IndexError::Relation {
+                        package: candidate.name.to_owned(),
+                        problem,
+                    }
+                    .to_string(),
+                )
+            })
+        };
+        let mut needs = read(candidate.pre_depends)?;
+        needs.extend(read(candidate.depends)?);
+        let mut clashes: Vec<Relation<'a>> =
+            read(candidate.conflicts)?.into_iter().flatten().collect();
+        clashes.extend(read(candidate.breaks)?.into_iter().flatten());
+        let fields = std::rc::Rc::new(Fields {
+            needs,
+            recommends: read(candidate.recommends)?,
+            clashes,
+            provides: read(candidate.provides)?.into_iter().flatten().collect(),
+        });
+        self.read.borrow_mut().insert(id, fields.clone());
+        Ok(fields)
+    }
+}
+
+/// The result of a branch: outer errors end the search, inner ones try the next alternative.
+type Branch = Result<Result<(), Failure>, IndexErrorText>;
+
+struct Search<'u, 'a> {
+    universe: &'u Universe<'a>,
+    relations: &'u Relations<'a>,
+    recommends: bool,
+    avoided: &'u BTreeSet<usize>,
+    chosen: Vec<bool>,
+    /// Choices in the order they were made, so that a branch can be taken back.
+    trail: Vec<usize>,
+    /// What chosen packages refuse: name → who refuses which versions.
+    refusals: HashMap<&'a str, Vec<(usize, Relation<'a>)>>,
+    /// The way from a requested package to the one being looked at.
+    path: Vec<String>,
+}
+
+impl<'u, 'a> Search<'u, 'a> {
+    fn new(
+        universe: &'u Universe<'a>,
+        relations: &'u Relations<'a>,
+        recommends: bool,
+        avoided: &'u BTreeSet<usize>,
+    ) -> Self {
+        Search {
+            universe,
+            relations,
+            recommends,
+            avoided,
+            chosen: vec![false; universe.candidates.len()],
+            trail: Vec::new(),
+            refusals: HashMap::new(),
+            path: Vec::new(),
+        }
+    }
+
+    fn all(&mut self, wanted: &[usize]) -> Branch {
+        for id in wanted {
+            self.path = vec![self.universe.candidates[*id].name.to_owned()];
+            if let Err(failure) = self.choose(*id)? {
+                return Ok(Err(failure));
+            }
+        }
+        for id in wanted {
+            self.path = vec![self.universe.candidates[*id].name.to_owned()];
+            if let Err(failure) = self.follow(*id)? {
+                return Ok(Err(failure));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn failure(&self, cause: Cause, blame: Option<usize>) -> Failure {
+        Failure {
+            chain: self.path.clone(),
+            cause,
+            blame,
+        }
+    }
+
+    /// Marks a package chosen unless it clashes.
+    fn choose(&mut self, id: usize) -> Branch {
+        if self.chosen[id] {
+            return Ok(Ok(()));
+        }
+        if self.avoided.contains(&id) {
+            return Ok(Err(self.failure(Cause::Avoided, None)));
+        }
+        let fields = self.relations.of(self.universe, id)?;
+        if let Some(with) = self.clash(id, &fields) {
+            let cause = Cause::Clash {
+                with: self.universe.candidates[with].name.to_owned(),
+            };
+            return Ok(Err(self.failure(cause, Some(with))));
+        }
+        self.chosen[id] = true;
+        self.trail.push(id);
+        for relation in &fields.clashes {
+            self.refusals
+                .entry(relation.name)
+                .or_default()
+                .push((id, *relation));
+        }
+        Ok(Ok(()))
+    }
+
+    /// A chosen package that refuses `id` or that `id` refuses.
+    fn clash(&self, id: usize, fields: &Fields<'a>) -> Option<usize> {
+        let candidate = &self.universe.candidates[id];
+        let own = fields
+            .clashes
+            .iter()
+            .flat_map(|relation| self.matching(relation))
+            .find(|other| *other != id && self.chosen[*other]);
+        let refused = |name: &str, fits: &dyn Fn(&Relation<'a>) -> bool| {
+            let list = self.refusals.get(name)?;
+            list.iter()
+                .find(|(owner, relation)| *owner != id && fits(relation))
+                .map(|(owner, _)| *owner)
+        };
+        own.or_else(|| {
+            refused(candidate.name, &|relation| {
+                relation.accepts(candidate.version)
+            })
+        })
+        .or_else(|| {
+            fields.provides.iter().find_map(|provided| {
+                let version = provided.version.map(|(_, version)| version);
+                refused(provided.name, &|relation| {
+                    relation.accepts_provided(version)
+                })
+            })
+        })
+    }
+
+    /// Every package that fits a relation, by name or by what it provides.
+    fn matching(&self, relation: &Relation<'a>) -> Vec<usize> {
+        let mut fitting = Vec::new();
+        if let Some(id) = self.universe.find(relation.name) {
+            let candidate = &self.universe.candidates[id];
+            if relation.accepts(candidate.version) && self.qualified(id, relation) {
+                fitting.push(id);
+            }
+        }
+        for (id, version) in self.universe.providers(relation.name) {
+            if relation.accepts_provided(*version)
+                && self.qualified(*id, relation)
+                && !fitting.contains(id)
+            {
+                fitting.push(*id);
+            }
+        }
+        fitting
+    }
+
+    /// `:any` wants a package that allows it; with one architecture all else is our own.
+    fn qualified(&self, id: usize, relation: &Relation<'a>) -> bool {
+        let candidate = &self.universe.candidates[id];
+        match relation.qualifier {
+            None | Some("native") => true,
+            Some("any") => candidate.multi_arch == "allowed" || candidate.architecture != "all",
+            Some(architecture) => {
+                candidate.architecture == architecture || candidate.architecture == "all"
+            }
+        }
+    }
+
+    /// Makes everything hold that `id` needs.
+    fn follow(&mut self, id: usize) -> Branch {
+        let fields = self.relations.of(self.universe, id)?;
+        for group in &fields.needs {
+            if let Err(failure) = self.satisfy(group)? {
+                return Ok(Err(failure));
+            }
+        }
+        if self.recommends {
+            for group in &fields.recommends {
+                let mark = self.trail.len();
+                if self.satisfy(group)?.is_err() {
+                    self.take_back(mark);
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn satisfy(&mut self, group: &Group<'a>) -> Branch {
+        let holds = |relation| self.matching(relation).iter().any(|id| self.chosen[*id]);
+        if group.iter().any(holds) {
+            return Ok(Ok(()));
+        }
+        let mut first: Option<Failure> = None;
+        for relation in group {
+            for id in self.preferred(relation) {
+                let mark = self.trail.len();
+                self.path.push(self.describe(relation, id));
+                let mut result = self.choose(id)?;
+                if result.is_ok() {
+                    result = self.follow(id)?;
+                }
+                self.path.pop();
+                match result {
+                    Ok(()) => return Ok(Ok(())),
+                    Err(failure) => {
+                        self.take_back(mark);
+                        first.get_or_insert(failure);
+                    }
+                }
+            }
+        }
+        Ok(Err(first.unwrap_or_else(|| self.absent(group))))
+    }
+
+    /// Candidates for a relation in apt's order: the package itself, then providers that are
+    /// essential, then by priority.
+    fn preferred(&self, relation: &Relation<'a>) -> Vec<usize> {
+        let mut fitting = self.matching(relation);
+        fitting.sort_by_key(|id| {
+            let candidate = &self.universe.candidates[*id];
+            (
+                candidate.name != relation.name,
+                !candidate.essential,
+                candidate.priority,
+                *id,
+            )
+        });
+        fitting
+    }
+
+    fn describe(&self, relation: &Relation<'a>, id: usize) -> String {
+        let name = self.universe.candidates[id].name;
+        if name == relation.name {
+            relation.to_string()
+        } else {
+            format!("{relation} (provided by {name})")
+        }
+    }
+
+    /// Nothing fits any alternative: says so of the first.
+    fn absent(&self, group: &Group<'a>) -> Failure {
+        let mut chain = self.path.clone();
+        let names: Vec<String> = group.iter().map(ToString::to_string).collect();
+        chain.push(names.join(" or "));
+        let other = group.iter().find_map(|relation| {
+            let id = self.universe.find(relation.name)?;
+            let candidate = &self.universe.candidates[id];
+            Some(format!("{} {}", candidate.name, candidate.version))
+        });
+        Failure {
+            chain,
+            cause: other.map_or(Cause::Absent, Cause::Version),
+            blame: None,
+        }
+    }
+
+    fn take_back(&mut self, mark: usize) {
+        for id in self.trail.split_off(mark).into_iter().rev() {
+            self.chosen[id] = false;
+            for list in self.refusals.values_mut() {
+                list.retain(|(owner, _)| *owner != id);
+            }
+        }
+    }
+}

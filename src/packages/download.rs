@@ -1,0 +1,210 @@
+//! One file of known size and digest, from a URL into the cache: resumed, verified, renamed.
+
+use super::cache::Cache;
+use super::http::{self, HttpError, Transport};
+use nix::fcntl::{Flock, FlockArg};
+use sha2::{Digest, Sha256};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// What must arrive.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wanted {
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A file that did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// The mirror or the way to it.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// All bytes came, but not the right ones.
+    #[error("{url} is not the file the lock or index names: its SHA-256 is {found}, not {wanted}")]
+    Digest {
+        /// URL.
+        url: String,
+        /// SHA-256 of what came.
+        found: String,
+        /// SHA-256 that was wanted.
+        wanted: String,
+    },
+    /// The file ends early or goes on too long.
+    #[error("{url} has {found} bytes, not {wanted}")]
+    Size {
+        /// URL.
+        url: String,
+        /// Bytes that came (or one more than wanted).
+        found: u64,
+        /// Bytes that were wanted.
+        wanted: u64,
+    },
+    /// The cache cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Cache {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Puts the file into the cache unless it is there. `progress` is told of bytes as they
+/// become certain or are taken back.
+pub fn download(
+    transport: &Transport,
+    cache: &Cache,
+    url: &str,
+    wanted: &Wanted,
+    progress: &dyn Fn(i64),
+) -> Result<(), DownloadError> {
+    let target = cache.path(&wanted.sha256);
+    if target.exists() {
+        progress(wanted.size as i64);
+        return Ok(());
+    }
+    let part = cache.part(&wanted.sha256);
+    make_parent(&target)?;
+    make_parent(&part)?;
+    let in_part = |source| DownloadError::Cache {
+        path: part.clone(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&part)
+        .map_err(in_part)?;
+    // A second muster that wants the same file waits here, then finds it finished.
+    let mut file =
+        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| in_part(errno.into()))?;
+    if target.exists() {
+        progress(wanted.size as i64);
+        return Ok(());
+    }
+    let mut told = 0;
+    let outcome = http::patiently(|| {
+        let result = attempt(transport, url, wanted, &mut file, &mut |bytes| {
+            told += bytes;
+            progress(bytes);
+        });
+        match result {
+            Ok(done) => Ok(Ok(done)),
+            Err(DownloadError::Http(error)) => Err(error),
+            Err(other) => Ok(Err(other)),
+        }
+    })
+    .map_err(DownloadError::Http)
+    .and_then(|done| done);
+    if let Err(error) = outcome {
+        progress(-told);
+        // What is wrong from the first byte on is not worth resuming.
+        if matches!(
+            error,
+            DownloadError::Digest { .. } | DownloadError::Size { .. }
+        ) {
+            let _ = file.set_len(0);
+        }
+        return Err(error);
+    }
+    file.sync_data().map_err(in_part)?;
+    std::fs::rename(&part, &target).map_err(|source| DownloadError::Cache {
+        path: target.clone(),
+        source,
+    })
+}
+
+/// Continues the partial file once, and verifies it when it is whole.
+fn attempt(
+    transport: &Transport,
+    url: &str,
+    wanted: &Wanted,
+    file: &mut File,
+    progress: &mut dyn FnMut(i64),
+) -> Result<(), DownloadError> {
+    let cache = |source| DownloadError::Cache {
+        path: PathBuf::from(&wanted.sha256),
+        source,
+    };
+    let mut digest = Sha256::new();
+    let mut have = file.metadata().map_err(cache)?.len();
+    if have > wanted.size {
+        file.set_len(0).map_err(cache)?;
+        have = 0;
+    }
+    file.seek(SeekFrom::Start(0)).map_err(cache)?;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut buffer).map_err(cache)? {
+            0 => break,
+            read => digest.update(&buffer[..read]),
+        }
+    }
+    if have < wanted.size {
+        let reply = transport.get(url, have)?;
+        if reply.offset != have {
+            // The mirror answered with the whole file.
+            file.set_len(0).map_err(cache)?;
+            file.seek(SeekFrom::Start(0)).map_err(cache)?;
+            digest = Sha256::new();
+            have = 0;
+        }
+        let mut body = reply.body.take(wanted.size - have + 1);
+        loop {
+            let read = body
+                .read(&mut buffer)
+                .map_err(|error| HttpError::Connection {
+                    url: url.to_owned(),
+                    reason: error.to_string(),
+                })?;
+            if read == 0 {
+                break;
+            }
+            have += read as u64;
+            if have > wanted.size {
+                break;
+            }
+            digest.update(&buffer[..read]);
+            file.write_all(&buffer[..read]).map_err(cache)?;
+            progress(read as i64);
+        }
+        if have < wanted.size && body.limit() > 0 {
+            return Err(DownloadError::Http(HttpError::Connection {
+                url: url.to_owned(),
+                reason: format!("the connection ended after {have} of {} bytes", wanted.size),
+            }));
+        }
+    }
+    if have != wanted.size {
+        return Err(DownloadError::Size {
+            url: url.to_owned(),
+            found: have,
+            wanted: wanted.size,
+        });
+    }
+    let found = hex::encode(digest.finalize());
+    if found != wanted.sha256 {
+        return Err(DownloadError::Digest {
+            url: url.to_owned(),
+            found,
+            wanted: wanted.sha256.clone(),
+        });
+    }
+    Ok(())
+}
+
+fn make_parent(path: &Path) -> Result<(), DownloadError> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(parent).map_err(|source| DownloadError::Cache {
+        path: parent.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,98 @@
+//! What can go wrong between a stack and its files.
+
+use super::apt::archive::SuiteError;
+use super::apt::index::IndexError;
+use super::apt::mirror::PreferencesError;
+use super::apt::resolver::Unsatisfied;
+use super::download::DownloadError;
+use super::lock::LockError;
+
+/// Any failure of this room.
+#[derive(Debug, thiserror::Error)]
+pub enum PackagesError {
+    /// A suite cannot be used.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
+    /// An index cannot be understood.
+    #[error("an index of {base} cannot be used: {source}")]
+    Index {
+        /// Base.
+        base: String,
+        /// Why.
+        source: IndexError,
+    },
+    /// A role cannot be satisfied.
+    #[error("role {role} cannot be built: {source}")]
+    Unsatisfied {
+        /// Role.
+        role: String,
+        /// Why.
+        source: Unsatisfied,
+    },
+    /// Two bases give one account different ids.
+    #[error("the account {account} has different ids in {} and {}", bases[0], bases[1])]
+    Accounts {
+        /// Account.
+        account: String,
+        /// The two bases.
+        bases: [String; 2],
+    },
+    /// The lock file.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The user's configuration.
+    #[error(transparent)]
+    Preferences(#[from] PreferencesError),
+    /// A locked file did not arrive.
+    #[error("{package} cannot be fetched: {source}")]
+    Fetch {
+        /// Package.
+        package: String,
+        /// Why.
+        source: DownloadError,
+    },
+    /// `--offline`, and files are missing.
+    #[error("the cache lacks {} of the locked files, and --offline forbids to fetch them: {}", missing.len(), some(missing))]
+    Offline {
+        /// Packages.
+        missing: Vec<String>,
+    },
+}
+
+/// The first few of a long list.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN {
+        text += &format!(" and {} more", names.len() - SHOWN);
+    }
+    text
+}
+
+impl PackagesError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            PackagesError::Suite(SuiteError::Fetch { .. } | SuiteError::Index { .. }) => {
+                Some("try another mirror with --mirror URL, or work from the cache with --offline")
+            }
+            PackagesError::Suite(SuiteError::Offline { .. } | SuiteError::OfflineIndex { .. }) => {
+                Some("run `muster lock` once without --offline")
+            }
+            PackagesError::Suite(SuiteError::Signature { .. }) => Some(
+                "the mirror may be wrong or tampered with; try another one with --mirror URL. Keys of an archive stand in its base under profiles/bases",
+            ),
+            PackagesError::Suite(SuiteError::Expired { .. } | SuiteError::Rollback { .. }) => Some(
+                "the mirror is out of date, or the clock is wrong; try another one with --mirror URL",
+            ),
+            PackagesError::Fetch { .. } => Some(
+                "try another mirror with --mirror URL; what was fetched so far is kept. A file that is gone from the archive needs `muster lock STACK --update`",
+            ),
+            PackagesError::Offline { .. } => Some("run `muster fetch` once without --offline"),
+            PackagesError::Lock(LockError::Parse { .. }) => {
+                Some("remove the file and run `muster lock` again, or take it from version control")
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! A stack and its archives to a lock.
+
+use super::text::{VERSION, requested};
+use super::{Lock, Package, Release, RoleLock};
+use crate::packages::apt::archive::{Reader, Suite};
+use crate::packages::apt::index::{self, Candidate, Universe};
+use crate::packages::apt::mirror::Mirrors;
+use crate::packages::apt::{order, resolver};
+use crate::packages::cache::Cache;
+use crate::packages::error::PackagesError;
+use crate::packages::http::Transport;
+use crate::profile::{Account, Base, Stack};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How a lock is made.
+#[derive(Debug)]
+pub struct LockOptions<'a> {
+    /// Where archives are fetched from.
+    pub mirrors: &'a Mirrors,
+    /// Where what was fetched is kept.
+    pub cache: &'a Cache,
+    /// Use the cache alone.
+    pub offline: bool,
+    /// The lock there was: releases older than those it saw are refused, and its versions are
+    /// kept where an index still has them, unless `update`.
+    pub previous: Option<&'a Lock>,
+    /// Take the newest versions.
+    pub update: bool,
+    /// The present, against which expiry is judged.
+    pub now: Timestamp,
+}
+
+/// A lock, and what is different in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Locked {
+    /// The new lock.
+    pub lock: Lock,
+    /// What changed since the previous one, sorted by name.
+    pub changes: Vec<Change>,
+    /// Bases whose kept versions fit nothing any more, so that all were chosen anew.
+    pub renewed: Vec<String>,
+}
+
+/// A package whose version is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Change {
+    /// Package name.
+    pub name: String,
+    /// Base.
+    pub base: String,
+    /// Version in the previous lock; absent when it is new.
+    pub from: Option<String>,
+    /// Version in the new lock; absent when it is gone.
+    pub to: Option<String>,
+}
+
+/// Resolves every role of a stack against its archives.
+pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, PackagesError> {
+    let nothing = Vec::new();
+    let reader = Reader {
+        mirrors: options.mirrors,
+        cache: options.cache,
+        transport: Transport::default(),
+        offline: options.offline,
+        now: options.now,
+        seen: options.previous.map_or(&nothing, |lock| &lock.releases),
+    };
+    let mut lock = Lock {
+        version: VERSION,
+        stack: stack.name.clone(),
+        request: Lock::request_digest(stack),
+        releases: Vec::new(),
+        roles: BTreeMap::new(),
+        packages: Vec::new(),
+        accounts: accounts(stack)?,
+    };
+    let mut renewed = Vec::new();
+    for base in stack.bases.values() {
+        let suites = read_base(&reader, base)?;
+        lock.releases
+            .extend(suites.iter().map(|suite| suite.release.clone()));
+        let kept = if options.update {
+            BTreeMap::new()
+        } else {
+            versions(options.previous, &base.name)
+        };
+        let locked = match lock_base(stack, base, &suites, &kept) {
+            Err(PackagesError::Unsatisfied { .. }) if !kept.is_empty() => {
+                renewed.push(base.name.clone());
+                lock_base(stack, base, &suites, &BTreeMap::new())?
+            }
+            other => other?,
+        };
+        lock.roles.extend(locked.0);
+        lock.packages.extend(locked.1);
+    }
+    lock.packages.sort_by(Package::in_order);
+    lock.releases.sort_by(|left, right| {
+        let key = |release: &'_ Release| {
+            (
+                release.base.clone(),
+                release.archive.clone(),
+                release.suite.clone(),
+            )
+        };
+        key(left).cmp(&key(right))
+    });
+    let changes = changes(options.previous, &lock);
+    Ok(Locked {
+        lock,
+        changes,
+        renewed,
+    })
+}
+
+/// Suites of all archives of a base in order, read side by side.
+fn read_base(reader: &Reader<'_>, base: &Base) -> Result<Vec<Suite>, PackagesError> {
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = base
+            .archives
+            .iter()
+            .flat_map(|archive| archive.suites.iter().map(move |suite| (archive, suite)))
+            .map(|(archive, suite)| scope.spawn(move || reader.suite(base, archive, suite)))
+            .collect();
+        readers
+            .into_iter()
+            .map(|reader| match reader.join() {
+                Ok(result) => result.map_err(PackagesError::from),
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect()
+    })
+}
+
+type LockedBase = (Vec<(String, RoleLock)>, Vec<Package>);
+
+/// The closures of all roles on one base.
+fn lock_base(
+    stack: &Stack,
+    base: &Base,
+    suites: &[Suite],
+    kept: &BTreeMap<&str, &str>,
+) -> Result<LockedBase, PackagesError> {
+    let in_base = |source| PackagesError::Index {
+        base: base.name.clone(),
+        source,
+    };
+    let mut stanzas: Vec<Candidate<'_>> = Vec::new();
+    for (origin, suite) in suites.iter().enumerate() {
+        for text in &suite.indexes {
+            stanzas.extend(index::parse(text, origin, &base.architecture).map_err(in_base)?);
+        }
+    }
+    let universe = Universe::new(stanzas, kept).map_err(in_base)?;
+    let mut roles = Vec::new();
+    let mut used = BTreeSet::new();
+    for role in stack.roles.iter().filter(|role| role.base == base.name) {
+        let manual = requested(stack, role);
+        let closure = resolver::resolve(&universe, &manual, role.recommends).map_err(|source| {
+            PackagesError::Unsatisfied {
+                role: role.name.clone(),
+                source,
+            }
+        })?;
+        let ordered = order::order(&universe, &closure);
+        let keys = |ids: &[usize]| {
+            ids.iter()
+                .map(|id| package(&universe.candidates[*id], base, suites).key())
+                .collect()
+        };
+        let locked = RoleLock {
+            base: base.name.clone(),
+            essential: keys(&ordered.essential),
+            packages: keys(&ordered.others),
+            manual,
+        };
+        roles.push((role.name.clone(), locked));
+        used.extend(closure);
+    }
+    let packages = used
+        .into_iter()
+        .map(|id| package(&universe.candidates[id], base, suites))
+        .collect();
+    Ok((roles, packages))
+}
+
+fn package(candidate: &Candidate<'_>, base: &Base, suites: &[Suite]) -> Package {
+    let release = &suites[candidate.origin].release;
+    Package {
+        name: candidate.name.to_owned(),
+        version: candidate.version.to_owned(),
+        architecture: candidate.architecture.to_owned(),
+        base: base.name.clone(),
+        archive: release.archive.clone(),
+        suite: release.suite.clone(),
+        path: candidate.path.to_owned(),
+        size: candidate.size,
+        sha256: candidate.sha256.to_ascii_lowercase(),
+    }
+}
+
+/// The accounts of all bases; a name has the same ids on every host of a stack.
+fn accounts(stack: &Stack) -> Result<Vec<Account>, PackagesError> {
+    let mut accounts: BTreeMap<&str, (&str, &Account)> = BTreeMap::new();
+    for base in stack.bases.values() {
+        for account in &base.accounts {
+            match accounts.get(account.name.as_str()) {
+                Some((other, known)) if (known.uid, known.gid) != (account.uid, account.gid) => {
+                    return Err(PackagesError::Accounts {
+                        account: account.name.clone(),
+                        bases: [(*other).to_owned(), base.name.clone()],
+                    });
+                }
+                Some(_) => {}
+                None => {
+                    accounts.insert(&account.name, (&base.name, account));
+                }
+            }
+        }
+    }
+    Ok(accounts
+        .into_values()
+        .map(|(_, account)| account.clone())
+        .collect())
+}
+
+fn versions<'l>(lock: Option<&'l Lock>, base: &str) -> BTreeMap<&'l str, &'l str> {
+    lock.into_iter()
+        .flat_map(|lock| &lock.packages)
+        .filter(|package| package.base == base)
+        .map(|package| (package.name.as_str(), package.version.as_str()))
+        .collect()
+}
+
+fn changes(previous: Option<&Lock>, lock: &Lock) -> Vec<Change> {
+    let list = |lock: Option<&Lock>| -> BTreeMap<(String, String), String> {
+        lock.into_iter()
+            .flat_map(|lock| &lock.packages)
+            .map(|p| ((p.name.clone(), p.base.clone()), p.version.clone()))
+            .collect()
+    };
+    let (old, new) = (list(previous), list(Some(lock)));
+    let names: BTreeSet<&(String, String)> = old.keys().chain(new.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| old.get(*name) != new.get(*name))
+        .map(|name| Change {
+            name: name.0.clone(),
+            base: name.1.clone(),
+            from: old.get(name).cloned(),
+            to: new.get(name).cloned(),
+        })
+        .collect()
+}
