@@ -85,8 +85,11 @@ fn started(plan: &Plan, instance: &Instance, text: &mut String) {
         .filter(own)
         .filter(|t| matches!(t.kind, TaskKind::Step { .. }));
     let steps = steps.count();
-    let plural = if steps == 1 { "" } else { "s" };
-    let _ = writeln!(text, "  {instance} starts, in {steps} step{plural}");
+    let _ = match steps {
+        0 => writeln!(text, "  {instance} needs no steps of its own"),
+        1 => writeln!(text, "  {instance} starts in 1 step"),
+        steps => writeln!(text, "  {instance} starts in {steps} steps"),
+    };
     for task in plan.tasks.iter().filter(own) {
         if let TaskKind::Probe { probe } = &task.kind {
             let _ = writeln!(text, "    healthy when {}", proves(&probe.probe));

@@ -285,10 +285,10 @@ fn unused(stack: &Stack, index: usize, bind: &Bind, notes: &Notes) {
             &format!("stack/bind/{index}/consumer"),
             format!("no role runs `{}`", bind.consumer),
             "this [[bind]] is for nobody".into(),
-            Some(suggest(
+            suggest(
                 service,
                 running.iter().map(|instance| instance.service.as_str()),
-            )),
+            ),
         );
         return;
     }
@@ -303,6 +303,6 @@ fn unused(stack: &Stack, index: usize, bind: &Bind, notes: &Notes) {
         &format!("stack/bind/{index}/need"),
         format!("`{service}` has no need `{}`", bind.need),
         format!("its needs: {}", needs.join(", ")),
-        Some(suggest(&bind.need, needs.iter().copied())),
+        suggest(&bind.need, needs.iter().copied()),
     );
 }

@@ -1,6 +1,6 @@
 //! Files to a checked [`Stack`].
 
-use super::problem::{Place, ProfileError, suggest};
+use super::problem::{Place, ProfileError, suggest_or_list};
 use super::reader::{Notes, document};
 use super::source::Source;
 use super::{Base, OverlayFile, Service, Stack, bind, check, parse};
@@ -89,7 +89,7 @@ fn read_services(
                     &format!("stack/role/{role_index}/services/{index}"),
                     format!("there is no service `{name}`"),
                     format!("the role `{}` lists it", role.name),
-                    Some(suggest(name, known.iter().map(String::as_str))),
+                    suggest_or_list(name, known.iter().map(String::as_str)),
                 );
                 continue;
             }
@@ -178,7 +178,7 @@ fn read_bases(
                 },
                 format!("there is no base `{name}`"),
                 format!("the role `{}` is built on it", role.name),
-                Some(suggest(name, known.iter().map(String::as_str))),
+                suggest_or_list(name, known.iter().map(String::as_str)),
             );
             continue;
         }

@@ -104,17 +104,24 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     known
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(score, _)| *score > 0.8)
+        .filter(|(score, candidate)| *score > 0.85 || slip(name, candidate))
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
 }
 
+/// Whether one slip of the finger (or two in a long word) makes the one of the other.
+fn slip(name: &str, candidate: &str) -> bool {
+    strsim::damerau_levenshtein(name, candidate) <= name.len() / 3
+}
+
+/// `did you mean …?`
+pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(name, known).map(|near| format!("did you mean `{near}`?"))
+}
+
 /// `did you mean …?`, or the list of what there is.
-pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn suggest_or_list<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let known: Vec<&str> = known.into_iter().collect();
-    match nearest(name, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => "there is none to choose from".to_owned(),
-        None => format!("one of: {}", known.join(", ")),
-    }
+    let list = || (!known.is_empty()).then(|| format!("there are: {}", known.join(", ")));
+    suggest(name, known.iter().copied()).or_else(list)
 }

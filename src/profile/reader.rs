@@ -1,7 +1,7 @@
 //! A cursor over TOML that knows where everything stands and which keys were asked for, so
 //! that what nobody asked for is an error that points at it.
 
-use super::problem::{Place, Problem, Text};
+use super::problem::{Place, Problem, Text, suggest};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,7 +20,17 @@ pub struct Notes {
 impl Notes {
     /// Adds a problem at the value with this path, or at the nearest value above it.
     pub fn problem(&self, path: &str, what: String, why: String, hint: Option<String>) {
-        let place = self.place(path);
+        self.problem_in(self.place(path), what, why, hint);
+    }
+
+    /// Adds a problem.
+    pub fn problem_in(
+        &self,
+        place: Option<Place>,
+        what: String,
+        why: String,
+        hint: Option<String>,
+    ) {
         self.problems.borrow_mut().push(Problem {
             what,
             place,
@@ -75,7 +85,7 @@ pub fn document<T>(
                 data: data.get_ref(),
                 span: 0..0,
                 path: path.to_owned(),
-                title: "the top level".to_owned(),
+                title: "this file".to_owned(),
                 asked: RefCell::default(),
             };
             let value = read(&table);
@@ -317,7 +327,7 @@ impl<'d> Table<'d> {
 
     fn inner_title(&self, key: &str) -> String {
         match self.title.trim_matches(['[', ']']) {
-            "the top level" => key.to_owned(),
+            "this file" => key.to_owned(),
             outer => format!("{outer}.{key}"),
         }
     }
@@ -402,6 +412,13 @@ impl<'d> Table<'d> {
         named
     }
 
+    /// Says which keys there are, in the order in which errors list them.
+    pub fn expects(&self, keys: &[&str]) {
+        self.asked
+            .borrow_mut()
+            .extend(keys.iter().map(|key| (*key).to_owned()));
+    }
+
     /// Keys that nobody asked for yet, with their spans.
     pub fn rest(&self) -> Vec<String> {
         let asked = self.asked.borrow();
@@ -455,8 +472,7 @@ impl<'d> Table<'d> {
                     "expected one of: {}",
                     expected.clone().collect::<Vec<_>>().join(", ")
                 ),
-                super::problem::nearest(name, expected)
-                    .map(|near| format!("did you mean `{near}`?")),
+                suggest(name, expected),
             );
         }
     }
@@ -501,8 +517,7 @@ pub fn choice<T: Copy>(
                     .collect::<Vec<_>>()
                     .join(", ")
             ),
-            super::problem::nearest(text, choices.iter().map(|(name, _)| *name))
-                .map(|near| format!("did you mean `{near}`?")),
+            suggest(text, choices.iter().map(|(name, _)| *name)),
         );
     }
     found

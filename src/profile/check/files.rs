@@ -22,13 +22,16 @@ pub(super) fn step_lists(service: &Service) -> Vec<(String, &[Step], Scope<'_>)>
     let mut lists = vec![(
         format!("service/{name}/step"),
         service.steps.as_slice(),
-        Scope::Own,
+        Scope::OWN,
     )];
     for (provide, offer) in &service.provides {
         lists.push((
             format!("service/{name}/provides/{provide}/step"),
             offer.steps.as_slice(),
-            Scope::Grant(provide),
+            Scope {
+                grant: Some(provide),
+                item: false,
+            },
         ));
     }
     lists
@@ -65,7 +68,7 @@ fn overlay(service: &Service, notes: &Notes) {
                         step.id
                     ),
                 },
-                Some(suggest(template, files())),
+                suggest(template, files()),
             );
         }
     }

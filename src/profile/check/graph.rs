@@ -68,12 +68,13 @@ fn circles(stack: &Stack, notes: &Notes) {
             let (first, need) = circle[0];
             let names: Vec<String> = circle
                 .iter()
-                .map(|(instance, need)| format!("`{instance}` needs `{need}` from"))
+                .map(|(instance, need)| format!("`{instance}`, which needs `{need}` from"))
                 .collect();
+            let words = names.join(" ").replacen(", which needs", " needs", 1);
             notes.problem(
                 &format!("service/{}/needs/{need}", first.service),
                 "services wait for each other in a circle".into(),
-                format!("{} `{first}`", names.join(" ")),
+                format!("{words} `{first}`"),
                 Some("none of them could be first: remove one of these needs".into()),
             );
             return;

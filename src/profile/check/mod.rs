@@ -6,7 +6,7 @@ mod host;
 mod template;
 
 use super::Stack;
-use super::problem::suggest;
+use super::problem::{suggest, suggest_or_list};
 use super::reader::Notes;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,8 +34,9 @@ pub fn names(stack: &Stack, bases: &BTreeSet<String>, notes: &Notes) {
                 None,
             );
         }
-        role_lists(stack, index, notes);
-        host::host(stack, role, &path, notes);
+        if role_lists(stack, index, notes) {
+            host::host(stack, role, &path, notes);
+        }
     }
     for (name, service) in &stack.services {
         for base in service.base_packages.keys().chain(&service.bases) {
@@ -50,7 +51,7 @@ pub fn names(stack: &Stack, bases: &BTreeSet<String>, notes: &Notes) {
                     &format!("service/{name}/{key}"),
                     format!("there is no base `{base}`"),
                     format!("the service `{name}` names it"),
-                    Some(suggest(base, bases.iter().map(String::as_str))),
+                    suggest_or_list(base, bases.iter().map(String::as_str)),
                 );
             }
         }
@@ -70,7 +71,9 @@ pub fn names(stack: &Stack, bases: &BTreeSet<String>, notes: &Notes) {
     }
 }
 
-fn role_lists(stack: &Stack, index: usize, notes: &Notes) {
+/// Checks what a role lists; whether each service is there once.
+fn role_lists(stack: &Stack, index: usize, notes: &Notes) -> bool {
+    let before = notes.problems.borrow().len();
     let role = &stack.roles[index];
     let path = format!("stack/role/{index}");
     for (position, service) in role.services.iter().enumerate() {
@@ -83,6 +86,7 @@ fn role_lists(stack: &Stack, index: usize, notes: &Notes) {
             );
         }
     }
+    let once = notes.problems.borrow().len() == before;
     let listed = || role.services.iter().map(String::as_str);
     for (position, service) in role.optional.iter().enumerate() {
         if !role.services.contains(service) {
@@ -93,7 +97,7 @@ fn role_lists(stack: &Stack, index: usize, notes: &Notes) {
                     role.name
                 ),
                 format!("it runs: {}", listed().collect::<Vec<_>>().join(", ")),
-                Some(suggest(service, listed())),
+                suggest(service, listed()),
             );
         }
     }
@@ -111,7 +115,7 @@ fn role_lists(stack: &Stack, index: usize, notes: &Notes) {
                     role.name
                 ),
                 format!("it runs: {}", listed().collect::<Vec<_>>().join(", ")),
-                Some(suggest(name, listed())),
+                suggest(name, listed()),
             );
             continue;
         };
@@ -123,7 +127,7 @@ fn role_lists(stack: &Stack, index: usize, notes: &Notes) {
                     &place,
                     format!("`{name}` has no setting `{key}`"),
                     format!("its settings: {}", known().collect::<Vec<_>>().join(", ")),
-                    Some(suggest(key, known())),
+                    suggest(key, known()),
                 ),
                 Some(setting)
                     if std::mem::discriminant(&setting.default)
@@ -140,6 +144,7 @@ fn role_lists(stack: &Stack, index: usize, notes: &Notes) {
             }
         }
     }
+    once
 }
 
 fn shown(value: &super::SettingValue) -> String {
@@ -180,7 +185,7 @@ fn phases(stack: &Stack, notes: &Notes) {
                         "the roles run: {}",
                         running.iter().copied().collect::<Vec<_>>().join(", ")
                     ),
-                    Some(suggest(service, running.iter().copied())),
+                    suggest(service, running.iter().copied()),
                 );
             } else if let Some(first) = phase_of.insert(service, &phase.name) {
                 notes.problem(

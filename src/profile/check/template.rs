@@ -2,17 +2,25 @@
 
 use super::files::step_lists;
 use crate::profile::interfaces;
-use crate::profile::problem::nearest;
+use crate::profile::problem::{Place, suggest};
 use crate::profile::reader::Notes;
 use crate::profile::{Action, Probe, Service, Step};
 
-/// Which names a template may use.
+/// Which names a template may use, beside those of its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope<'a> {
-    /// Those of the service itself.
-    Own,
-    /// Those, and the consumer's and the grant's of this provide.
-    Grant(&'a str),
+pub struct Scope<'a> {
+    /// The consumer and the grant of this provide.
+    pub grant: Option<&'a str>,
+    /// The `item` of `each`.
+    pub item: bool,
+}
+
+impl Scope<'_> {
+    /// Only the service's own.
+    pub const OWN: Scope<'static> = Scope {
+        grant: None,
+        item: false,
+    };
 }
 
 /// One template of a service.
@@ -33,7 +41,7 @@ pub fn templates_of(service: &Service) -> Vec<Template<'_>> {
     for (key, certificate) in &service.certificates {
         for (index, text) in certificate.names.iter().enumerate() {
             let place = format!("service/{name}/certificates/{key}/names/{index}");
-            add(place, text.as_str(), Scope::Own);
+            add(place, text.as_str(), Scope::OWN);
         }
     }
     for (need, wanted) in &service.needs {
@@ -41,25 +49,32 @@ pub fn templates_of(service: &Service) -> Vec<Template<'_>> {
             add(
                 format!("service/{name}/needs/{need}/{key}"),
                 text,
-                Scope::Own,
+                Scope::OWN,
             );
         }
         for (index, probe) in wanted.verify.iter().enumerate() {
             let place = format!("service/{name}/needs/{need}/verify/{index}");
-            probe_templates(&place, probe, Scope::Own, &mut add);
+            probe_templates(&place, probe, Scope::OWN, &mut add);
         }
     }
     for (provide, offer) in &service.provides {
         for (key, text) in &offer.values {
             let place = format!("service/{name}/provides/{provide}/values/{key}");
-            add(place, text, Scope::Grant(provide));
+            add(
+                place,
+                text,
+                Scope {
+                    grant: Some(provide),
+                    item: false,
+                },
+            );
         }
     }
     for (index, probe) in service.probes.iter().enumerate() {
         probe_templates(
             &format!("service/{name}/probe/{index}"),
             probe,
-            Scope::Own,
+            Scope::OWN,
             &mut add,
         );
     }
@@ -89,12 +104,16 @@ fn step_templates<'a>(
     scope: Scope<'a>,
     add: &mut impl FnMut(String, &'a str, Scope<'a>),
 ) {
-    let mut one = |key: &str, text: &'a str| add(format!("{place}/{key}"), text, scope);
     for (key, text) in [("when", &step.when), ("each", &step.each)] {
         if let Some(text) = text {
-            one(key, text);
+            add(format!("{place}/{key}"), text, scope);
         }
     }
+    let scope = Scope {
+        item: step.each.is_some(),
+        ..scope
+    };
+    let mut one = |key: &str, text: &'a str| add(format!("{place}/{key}"), text, scope);
     match &step.action {
         Action::File {
             path,
@@ -200,18 +219,43 @@ pub fn check_template(service: &Service, template: &Template<'_>, notes: &Notes)
             }
         }
         Err(error) => {
-            let line = error.line().filter(|_| template.text.contains('\n'));
-            let line = line
-                .map(|line| format!(" (line {line} of it)"))
-                .unwrap_or_default();
-            notes.problem(
-                &template.place,
-                format!("the template does not parse{line}"),
+            let lines = template.text.split('\n');
+            let line = error
+                .line()
+                .and_then(|line| lines.skip(line.saturating_sub(1)).next());
+            notes.problem_in(
+                narrowed(
+                    notes.place(&template.place),
+                    line.unwrap_or_default().trim(),
+                ),
+                "the template does not parse".to_owned(),
                 error.detail().unwrap_or("its syntax is wrong").to_owned(),
                 None,
             );
         }
     }
+}
+
+/// The first occurrence of `words` in the place, or in the whole text of a place that is only
+/// its beginning; the place itself where the words are written otherwise (escaped, say).
+fn narrowed(place: Option<Place>, words: &str) -> Option<Place> {
+    let mut place = place?;
+    let whole = place.span.is_empty();
+    let span = if whole {
+        0..place.text.content.len()
+    } else {
+        place.span.clone()
+    };
+    let found = place
+        .text
+        .content
+        .get(span.clone())
+        .and_then(|text| text.find(words));
+    if let (Some(found), false) = (found, words.is_empty()) {
+        let start = span.start + found;
+        place.span = start..start + words.len();
+    }
+    Some(place)
 }
 
 /// What every template may name first; functions among them.
@@ -229,14 +273,14 @@ const ROOTS: &[&str] = &[
     "sha512_crypt",
     "site",
 ];
-const BUILT_IN: &[&str] = &["range", "dict", "namespace", "debug", "item"];
+const BUILT_IN: &[&str] = &["range", "dict", "namespace", "debug"];
 
 fn reference(service: &Service, template: &Template<'_>, name: &str, notes: &Notes) {
     let parts: Vec<&str> = name.split('.').collect();
-    let grant = match template.scope {
-        Scope::Grant(provide) => service.provides.get(provide),
-        Scope::Own => None,
-    };
+    let grant = template
+        .scope
+        .grant
+        .and_then(|provide| service.provides.get(provide));
     let keys = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect::<Vec<String>>();
     let (what, part, known): (&str, &str, Vec<String>) = match parts.as_slice() {
         ["settings", key, ..] => ("setting", key, service.settings.keys().cloned().collect()),
@@ -257,9 +301,10 @@ fn reference(service: &Service, template: &Template<'_>, name: &str, notes: &Not
             service.certificates.keys().cloned().collect(),
         ),
         ["needs", need] => ("need", need, service.needs.keys().cloned().collect()),
+        // In a probe of an edge, a need of many is the one edge; elsewhere it is a list.
+        ["needs", _, index, ..] if index.parse::<usize>().is_ok() => return,
         ["needs", need, value, ..] => match service.needs.get(*need) {
             None => ("need", need, service.needs.keys().cloned().collect()),
-            Some(wanted) if wanted.many => return,
             Some(wanted) => {
                 let Some(interface) = interfaces::find(&wanted.interface) else {
                     return;
@@ -280,7 +325,13 @@ fn reference(service: &Service, template: &Template<'_>, name: &str, notes: &Not
             ("secret of the grant", key, secrets.unwrap_or_default())
         }
         [root, ..] => {
-            let mut known = keys(ROOTS.iter().chain(BUILT_IN).copied().collect());
+            if BUILT_IN.contains(root) {
+                return;
+            }
+            let mut known = keys(ROOTS.to_vec());
+            if template.scope.item {
+                known.push("item".to_owned());
+            }
             if grant.is_some() {
                 known.extend(["consumer".to_owned(), "grant".to_owned()]);
             }
@@ -291,14 +342,13 @@ fn reference(service: &Service, template: &Template<'_>, name: &str, notes: &Not
     if known.iter().any(|candidate| candidate == part) {
         return;
     }
-    notes.problem(
-        &template.place,
+    notes.problem_in(
+        narrowed(notes.place(&template.place), name),
         format!("the template names `{name}`, and there is no {what} `{part}`"),
         match known.is_empty() {
             true => format!("`{}` has none", service.name),
             false => format!("there are: {}", known.join(", ")),
         },
-        nearest(part, known.iter().map(String::as_str))
-            .map(|near| format!("did you mean `{near}`?")),
+        suggest(part, known.iter().map(String::as_str)),
     );
 }

@@ -15,6 +15,7 @@ pub struct Written {
 
 /// Reads a base.
 pub fn base(top: &Table<'_>) -> Written {
+    top.expects(&["base", "packages", "archive", "account"]);
     let mut base = Base {
         name: String::new(),
         summary: String::new(),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 /// Reads one probe; its id defaults to its kind.
 pub fn probe(table: &Table<'_>) -> Probe {
+    table.expects(&["id", "probe"]);
     let kind = table.required("probe");
     let id = table.text("id").unwrap_or_else(|| kind.clone());
     if !id.is_empty() && !is_name(&id) {
@@ -60,7 +61,7 @@ pub fn probe(table: &Table<'_>) -> Probe {
                         .collect::<Vec<_>>()
                         .join(", ")
                 ),
-                Some(suggest(&kind, PROBE_KINDS.iter().map(|k| k.name))),
+                suggest(&kind, PROBE_KINDS.iter().map(|k| k.name)),
             );
         }
     }

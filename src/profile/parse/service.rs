@@ -3,7 +3,7 @@
 use super::probe::probes;
 use super::step::{check_owner, steps};
 use crate::profile::interfaces::{self, INTERFACES};
-use crate::profile::problem::{nearest, suggest};
+use crate::profile::problem::suggest;
 use crate::profile::reader::{Table, choice, is_key, is_name};
 use crate::profile::{
     Certificate, Login, Need, Port, Provide, Scope, Secret, Service, Setting, SettingValue, State,
@@ -12,6 +12,18 @@ use std::collections::BTreeMap;
 
 /// Reads a service; its overlay is added by whoever reads files.
 pub fn service(top: &Table<'_>) -> Service {
+    top.expects(&[
+        "service",
+        "packages",
+        "settings",
+        "secrets",
+        "certificates",
+        "port",
+        "provides",
+        "needs",
+        "step",
+        "probe",
+    ]);
     let mut service = Service {
         name: String::new(),
         summary: String::new(),
@@ -207,7 +219,7 @@ fn interface(table: &Table<'_>) -> (String, Option<&'static interfaces::Interfac
             "interface",
             format!("there is no interface `{name}`"),
             format!("interfaces: {}", known().collect::<Vec<_>>().join(", ")),
-            Some(suggest(&name, known())),
+            suggest(&name, known()),
         );
     }
     (name, found)
@@ -234,7 +246,7 @@ fn provide(table: &Table<'_>) -> Provide {
                     "values",
                     format!("`{key}` is not a value of the interface `{name}`"),
                     format!("its values: {}", names().collect::<Vec<_>>().join(", ")),
-                    nearest(key, names()).map(|near| format!("did you mean `{near}`?")),
+                    suggest(key, names()),
                 );
             }
         }

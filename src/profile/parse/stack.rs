@@ -36,6 +36,7 @@ pub struct Bind {
 
 /// Reads a stack.
 pub fn stack(top: &Table<'_>) -> Written {
+    top.expects(&["stack", "role", "phase", "bind", "demo"]);
     let mut written = Written {
         name: String::new(),
         summary: String::new(),
@@ -70,6 +71,9 @@ pub fn stack(top: &Table<'_>) -> Written {
 }
 
 fn role(table: &Table<'_>) -> Role {
+    table.expects(&[
+        "name", "summary", "base", "memory", "cpus", "disk", "services",
+    ]);
     let mut settings: BTreeMap<String, BTreeMap<String, SettingValue>> = BTreeMap::new();
     for (service, inner) in table.named("settings", is_name) {
         let values = settings.entry(service).or_default();

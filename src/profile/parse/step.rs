@@ -66,16 +66,24 @@ fn step(table: &Table<'_>, earlier: &[Step]) -> Option<Step> {
     let option = |key: &&&str| command && matches!(**key, "user" | "directory");
     let mut present = ACTIONS.iter().filter(|key| table.has(key) && !option(key));
     let Some(kind) = present.next() else {
-        for key in ACTIONS {
-            drop(table.text(key));
-        }
+        // A misspelt action explains itself; what stands beside it belongs to it.
+        let rest = table.rest();
+        let slip = rest
+            .iter()
+            .find(|key| suggest(key, ACTIONS.iter().copied()).is_some());
+        let (key, what) = match slip {
+            Some(key) => (
+                key.as_str(),
+                format!("unknown key `{key}` in {}", table.title),
+            ),
+            None => ("id", format!("step `{id}` does nothing")),
+        };
         table.problem(
-            "id",
-            format!("step `{id}` does nothing"),
+            key,
+            what,
             format!("exactly one of these is expected: {}", ACTIONS.join(", ")),
-            None,
+            slip.and_then(|key| suggest(key, ACTIONS.iter().copied())),
         );
-        table.done();
         return None;
     };
     if let Some(second) = present.next() {
@@ -213,7 +221,7 @@ fn unit(table: &Table<'_>, earlier: &[Step]) -> Action {
                         .collect::<Vec<_>>()
                         .join(", ")
                 ),
-                Some(suggest(id, earlier.iter().map(|step| step.id.as_str()))),
+                suggest(id, earlier.iter().map(|step| step.id.as_str())),
             );
         }
     }
