@@ -67,9 +67,14 @@ impl Stack {
 }
 
 fn invalid(notes: Notes) -> ProfileError {
-    ProfileError::Invalid {
-        problems: notes.problems.into_inner(),
-    }
+    let mut problems = notes.problems.into_inner();
+    problems.sort_by_key(|problem| {
+        problem
+            .place
+            .as_ref()
+            .map(|place| (place.text.name.clone(), place.span.start))
+    });
+    ProfileError::Invalid { problems }
 }
 
 fn read_services(

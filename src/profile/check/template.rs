@@ -219,10 +219,10 @@ pub fn check_template(service: &Service, template: &Template<'_>, notes: &Notes)
             }
         }
         Err(error) => {
-            let lines = template.text.split('\n');
+            let mut lines = template.text.split('\n');
             let line = error
                 .line()
-                .and_then(|line| lines.skip(line.saturating_sub(1)).next());
+                .and_then(|line| lines.nth(line.saturating_sub(1)));
             notes.problem_in(
                 narrowed(
                     notes.place(&template.place),

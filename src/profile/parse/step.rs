@@ -213,14 +213,13 @@ fn unit(table: &Table<'_>, earlier: &[Step]) -> Action {
             table.problem(
                 "watch",
                 format!("`{unit}` watches a step `{id}` that is not before it"),
-                format!(
-                    "steps before it: {}",
-                    earlier
-                        .iter()
-                        .map(|step| step.id.as_str())
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                ),
+                match earlier.is_empty() {
+                    true => "no step is before it".to_owned(),
+                    false => {
+                        let ids: Vec<&str> = earlier.iter().map(|step| step.id.as_str()).collect();
+                        format!("steps before it: {}", ids.join(", "))
+                    }
+                },
                 suggest(id, earlier.iter().map(|step| step.id.as_str())),
             );
         }
