@@ -19,8 +19,8 @@ fn load(name: &str) -> Stack {
 /// Compares with a golden file; gives a line about a difference.
 fn golden(path: &Path, actual: &str) -> Option<String> {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, actual).unwrap();
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).expect("a folder");
+        std::fs::write(path, actual).expect("a golden file");
         return None;
     }
     let expected = std::fs::read_to_string(path).unwrap_or_default();
