@@ -1,12 +1,14 @@
 //! The `muster` command.
 
 use clap::Parser;
-use muster::cli::{Cli, Command, check, fetch, lock, plan, report};
+use muster::cli::{Cli, Command, agent, answers, check, fetch, lock, plan, report};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
+        Command::Agent(args) => agent::run(&cli, args),
+        Command::Answers(args) => answers::run(&cli, args),
         Command::Check(args) => check::run(&cli, args),
         Command::Plan(args) => plan::run(&cli, args),
         Command::Lock(args) => lock::run(&cli, args),

@@ -1,1 +1,117 @@
 //! The program on a host from power-on.
+
+pub mod account;
+pub mod banner;
+pub mod data;
+pub mod facts;
+pub mod firewall;
+pub mod host;
+pub mod partition;
+pub mod setup;
+pub mod sources;
+pub mod ssh;
+pub mod state;
+
+use crate::bringup::process::ProcessError;
+use crate::console::dialogue::DialogueError;
+use crate::site::accounts::AccountError;
+use crate::site::authority::AuthorityError;
+use crate::site::durable;
+use crate::site::secrets::SecretError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The folder that the agent owns, on the data partition.
+pub const OWN: &str = "var/lib/muster";
+
+/// Why the agent cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Reading or writing failed.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A program failed.
+    #[error("{error}\n{}", error.output())]
+    Process {
+        /// How.
+        error: ProcessError,
+    },
+    /// A file of the image or of the state is not what it should be.
+    #[error("{path}: {reason}")]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The disk has no data partition, or several disks have one.
+    #[error("{0}")]
+    Partition(String),
+    /// Mounting failed.
+    #[error("cannot mount {what} at {at}: {error}")]
+    Mount {
+        /// Device or directory.
+        what: PathBuf,
+        /// Mount point.
+        at: PathBuf,
+        /// Why.
+        error: nix::Error,
+    },
+    /// The kernel refused.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        error: nix::Error,
+    },
+    /// No console to ask on.
+    #[error("questions are open and there is no console to ask them on; give answers instead")]
+    NoConsole,
+    /// The dialogue ended early.
+    #[error(transparent)]
+    Dialogue(#[from] DialogueError),
+    /// Accounts cannot be read.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// The site CA cannot be opened.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// No random numbers.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+impl From<ProcessError> for AgentError {
+    fn from(error: ProcessError) -> Self {
+        AgentError::Process { error }
+    }
+}
+
+/// What the agent's functions return.
+pub type Result<T> = std::result::Result<T, AgentError>;
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> AgentError {
+    let path = path.to_path_buf();
+    move |error| AgentError::Io { path, error }
+}
+
+/// Writes a file unless it is the same already; whether it was written.
+fn write_if_new(path: &Path, content: &str, mode: u32) -> Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    let there = std::fs::symlink_metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o7777 == mode);
+    if there && std::fs::read(path).is_ok_and(|old| old == content.as_bytes()) {
+        return Ok(false);
+    }
+    if let Some(folder) = path.parent() {
+        durable::make_directory(folder, 0o755).map_err(at(folder))?;
+    }
+    durable::write(path, content.as_bytes(), mode, None).map_err(at(path))?;
+    Ok(true)
+}

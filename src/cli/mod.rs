@@ -4,6 +4,8 @@ use crate::profile::Source;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
+pub mod agent;
+pub mod answers;
 pub mod check;
 pub mod exit;
 pub mod fetch;
@@ -29,6 +31,11 @@ pub struct Cli {
 /// Every subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Parts that the units in an image run
+    #[command(hide = true)]
+    Agent(agent::Args),
+    /// Prepare the answers of an installation that nobody sits at
+    Answers(answers::Args),
     /// Read profiles and say what is wrong with them
     Check(check::Args),
     /// Show phases and wiring of a stack

@@ -1,3 +1,10 @@
 //! What a person sees.
 
+pub mod dialogue;
 pub mod events;
+pub mod fancy;
+pub mod line;
+pub mod lobby;
+pub mod plain;
+pub mod quiet;
+pub mod tty;

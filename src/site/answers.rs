@@ -82,6 +82,55 @@ pub enum Reason {
     Public,
 }
 
+impl Problem {
+    /// `FILE:LINE: key: reason`, as `muster answers check` prints it.
+    pub fn line(&self, file: &str, text: &str) -> String {
+        let line = match &self.span {
+            Some(span) => format!(":{}", line_of(text, span.start)),
+            None => String::new(),
+        };
+        let key = match self.key.as_str() {
+            "" => String::new(),
+            key => format!("{key}: "),
+        };
+        format!("{file}{line}: {key}{}", self.reason)
+    }
+}
+
+/// An answers file to fill in: every question with its help, defaults commented out.
+pub fn template(questions: &Questions) -> String {
+    let mut text = String::from(
+        "# Answers for a host that nobody sits at. Lines with a # before them show defaults.\n\
+         # It holds a password hash: keep it to yourself.\n",
+    );
+    let mut section = "";
+    for question in &questions.list {
+        let (table, key) = question.id.split_once('.').unwrap_or(("", &question.id));
+        if table != section {
+            text.push_str(&format!("\n[{table}]\n"));
+            section = table;
+        }
+        text.push_str(&format!(
+            "# {}. {}\n",
+            question.text.trim_end_matches('?'),
+            question.help
+        ));
+        if let Some((id, value)) = &question.only {
+            text.push_str(&format!("# Only with {id} = \"{value}\".\n"));
+        }
+        let line = match (&question.kind, &question.default) {
+            (Kind::YesNo, default) => format!("# {key} = {}", default.as_deref() == Some("yes")),
+            (Kind::Password, _) => format!("{key} = \"\" # mkpasswd -m sha-512"),
+            (_, Some(default)) => format!("# {key} = \"{default}\""),
+            (_, None) if question.only.is_some() => format!("# {key} = \"\""),
+            (_, None) => format!("{key} = \"\""),
+        };
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
 fn nearest(name: &Option<String>) -> String {
     match name {
         Some(name) => format!("; did you mean {name}?"),
@@ -99,15 +148,17 @@ impl Answers {
         };
         let mut answers = Answers::default();
         match DeTable::parse(text) {
-            Ok(table) => reader.top(table.get_ref(), &mut answers),
+            Ok(table) => {
+                reader.top(table.get_ref(), &mut answers);
+                reader.take(&mut answers);
+                reader.people(table.get_ref(), &mut answers);
+            }
             Err(error) => reader.problems.push(Problem {
                 key: String::new(),
                 reason: Reason::Syntax(error.message().to_string()),
                 span: error.span(),
             }),
         }
-        reader.take(&mut answers);
-        reader.people_differ(&mut answers);
         reader
             .problems
             .sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
@@ -227,7 +278,7 @@ impl Answers {
 }
 
 /// One line number, from 1, of a byte of a text.
-pub fn line_of(text: &str, offset: usize) -> usize {
+fn line_of(text: &str, offset: usize) -> usize {
     text.bytes()
         .take(offset)
         .filter(|byte| *byte == b'\n')
@@ -274,11 +325,7 @@ impl Reader<'_> {
         for (key, value) in table.iter() {
             let name = key.get_ref().as_ref();
             match (name, value.get_ref()) {
-                ("person", DeValue::Array(people)) => {
-                    for person in people.iter() {
-                        self.person(person, answers);
-                    }
-                }
+                ("person", DeValue::Array(_)) => {}
                 ("aliases", DeValue::Table(aliases)) => self.aliases(aliases, answers),
                 ("person", _) => self.wrong_type(name, "[[person]] tables", value),
                 ("aliases", _) => self.wrong_type(name, "a table", value),
@@ -365,6 +412,16 @@ impl Reader<'_> {
         let DeValue::Table(table) = person.get_ref() else {
             return self.wrong_type("person", "[[person]] tables", person);
         };
+        let admin = answers
+            .values
+            .get("admin.name")
+            .map_or("admin", String::as_str);
+        let mut taken: BTreeSet<String> = answers
+            .people
+            .iter()
+            .map(|entry| entry.name.clone())
+            .collect();
+        taken.insert(admin.to_string());
         let mut fields = BTreeMap::new();
         for (key, value) in table.iter() {
             let name = format!("person.{}", key.get_ref());
@@ -394,7 +451,13 @@ impl Reader<'_> {
                 }
             }
         };
-        let name = field("name", &|text| person::login_name(text, &BTreeSet::new()));
+        let name = field("name", &|text| {
+            let name = person::login_name(text, &BTreeSet::new())?;
+            match taken.contains(&name) {
+                true => Err(Refusal::DuplicateName(name)),
+                false => Ok(name),
+            }
+        });
         let full_name = field("full-name", &person::full_name);
         let password_hash = field("password-hash", &person::password_hash);
         if let (Some(name), Some(full_name), Some(password_hash)) = (name, full_name, password_hash)
@@ -407,26 +470,13 @@ impl Reader<'_> {
         }
     }
 
-    fn people_differ(&mut self, answers: &mut Answers) {
-        let admin = answers
-            .values
-            .get("admin.name")
-            .map_or("admin", String::as_str);
-        let mut taken = BTreeSet::from([admin.to_string()]);
-        let mut twice = Vec::new();
-        answers.people.retain(|entry| {
-            let fresh = taken.insert(entry.name.clone());
-            if !fresh {
-                twice.push(entry.name.clone());
-            }
-            fresh
-        });
-        for name in twice {
-            self.problem(
-                "person.name",
-                Reason::Refused(Refusal::DuplicateName(name)),
-                None,
-            );
+    /// People come after the administrator's name is known: two must not share one.
+    fn people(&mut self, table: &DeTable<'_>, answers: &mut Answers) {
+        let Some(DeValue::Array(people)) = table.get("person").map(|value| value.get_ref()) else {
+            return;
+        };
+        for person in people.iter() {
+            self.person(person, answers);
         }
     }
 

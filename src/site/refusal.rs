@@ -101,7 +101,7 @@ pub enum Refusal {
 
     #[error("this is a private key; give the public one, the line in the .pub file")]
     PrivateKey,
-    #[error("an SSH public key is a line like `ssh-ed25519 AAAA… name`")]
+    #[error("an SSH public key is a line like `ssh-ed25519 AAAA... name`")]
     NotAKey,
     #[error("`{0}` is not a type of SSH key that is taken here: {taken}", taken = super::rules::ssh_key::TAKEN)]
     KeyType(String),

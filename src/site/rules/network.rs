@@ -138,7 +138,7 @@ pub fn gateway(text: &str, interface: Option<Interface>) -> Result<Option<IpAddr
         return Err(Refusal::GatewayIsSelf(gateway));
     }
     let router = matches!(gateway, IpAddr::V6(address) if address.is_unicast_link_local());
-    if !interface.contains(gateway) && !(router && interface.address.is_ipv6()) {
+    if !(interface.contains(gateway) || router && interface.address.is_ipv6()) {
         return Err(Refusal::GatewayOutside {
             gateway,
             network: interface.lan(),

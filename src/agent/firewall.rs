@@ -1,0 +1,141 @@
+//! The packet filter as nftables text, from the rules of the plan: what is not in the graph
+//! is closed.
+
+use super::{Result, write_if_new};
+use crate::bringup::process::Program;
+use crate::plan::Rule;
+use crate::profile::Scope;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// Where the rules stand, without the leading slash.
+const FILE: &str = "etc/nftables.conf";
+
+/// The rules of one host. `addresses` are those of the other roles' hosts; a rule for hosts
+/// whose addresses are not known lets nobody in.
+pub fn ruleset(rules: &[Rule], role: &str, addresses: &BTreeMap<String, Vec<IpAddr>>) -> String {
+    let mut text = String::from(
+        "#!/usr/sbin/nft -f\n\
+         # Computed from the plan at every start; changes here are lost.\n\
+         table inet muster\n\
+         delete table inet muster\n\
+         table inet muster {\n\
+         \tchain input {\n\
+         \t\ttype filter hook input priority filter; policy drop;\n\
+         \t\tct state established,related accept\n\
+         \t\tct state invalid drop\n\
+         \t\tiif lo accept\n\
+         \t\tmeta l4proto { icmp, ipv6-icmp } accept\n\
+         \t\tip6 saddr fe80::/10 udp dport 546 accept comment \"DHCPv6\"\n\
+         \t\ttcp dport 22 accept comment \"ssh\"\n",
+    );
+    for rule in rules.iter().filter(|rule| rule.role == role) {
+        let to = format!(
+            "{} dport {} accept comment \"{}\"",
+            rule.protocol,
+            rule.port,
+            why(rule)
+        );
+        if rule.scope == Scope::Public {
+            text.push_str(&format!("\t\t{to}\n"));
+        }
+        if rule.scope == Scope::Site {
+            let from: Vec<&IpAddr> = rule
+                .from
+                .iter()
+                .filter_map(|role| addresses.get(role))
+                .flatten()
+                .collect();
+            for (family, addresses) in [
+                (
+                    "ip",
+                    from.iter()
+                        .filter(|address| address.is_ipv4())
+                        .collect::<Vec<_>>(),
+                ),
+                (
+                    "ip6",
+                    from.iter()
+                        .filter(|address| address.is_ipv6())
+                        .collect::<Vec<_>>(),
+                ),
+            ] {
+                let mut list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                list.sort();
+                list.dedup();
+                if !list.is_empty() {
+                    text.push_str(&format!(
+                        "\t\t{family} saddr {{ {} }} {to}\n",
+                        list.join(", ")
+                    ));
+                }
+            }
+        }
+    }
+    text.push_str("\t}\n\tchain forward {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n");
+    text
+}
+
+/// nft takes at most 128 bytes between the quotes, and no quote.
+fn why(rule: &Rule) -> String {
+    rule.why
+        .chars()
+        .filter(|letter| letter.is_ascii() && *letter != '"')
+        .take(120)
+        .collect()
+}
+
+/// Writes the rules and loads them. In one transaction: there is no moment without any.
+pub fn apply(root: &Path, text: &str) -> Result<()> {
+    let path = root.join(FILE);
+    write_if_new(&path, text, 0o644)?;
+    Program::new(["nft", "-f", &path.to_string_lossy()]).run()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(role: &str, port: u16, scope: Scope, from: &[&str], why: &str) -> Rule {
+        Rule {
+            role: role.into(),
+            protocol: "tcp".into(),
+            port,
+            scope,
+            from: from.iter().map(|role| (*role).into()).collect(),
+            why: why.into(),
+        }
+    }
+
+    #[test]
+    fn only_edges_of_the_graph_are_open() {
+        let rules = [
+            rule("web", 443, Scope::Public, &[], "nginx: \"https\""),
+            rule(
+                "db",
+                5432,
+                Scope::Site,
+                &["web", "mail", "gone"],
+                "postgresql: queries",
+            ),
+            rule("db", 9187, Scope::Site, &["gone"], "exporter: metrics"),
+        ];
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let addresses = BTreeMap::from([
+            ("web".to_string(), vec![ip("10.0.0.7"), ip("fd00::7")]),
+            ("mail".to_string(), vec![ip("10.0.0.5")]),
+        ]);
+        let db = ruleset(&rules, "db", &addresses);
+        assert!(db.contains("policy drop"));
+        assert!(db.contains(
+            "\t\tip saddr { 10.0.0.5, 10.0.0.7 } tcp dport 5432 accept comment \"postgresql: \
+             queries\"\n\t\tip6 saddr { fd00::7 } tcp dport 5432 accept"
+        ));
+        assert!(!db.contains("443") && !db.contains("9187"), "{db}");
+        let web = ruleset(&rules, "web", &addresses);
+        assert!(web.contains("\t\ttcp dport 443 accept comment \"nginx: https\"\n"));
+        assert!(!web.contains("5432"));
+    }
+}

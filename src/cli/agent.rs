@@ -1,0 +1,36 @@
+//! `muster agent`: what the units in an image run. Not for people.
+
+use super::{Cli, exit};
+use crate::agent::{data, setup};
+use clap::Subcommand;
+use miette::{IntoDiagnostic, WrapErr};
+
+/// Options of `agent`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which part.
+    #[command(subcommand)]
+    pub part: Part,
+}
+
+/// The parts of the agent, in the order in which a host starts them.
+#[derive(Debug, Subcommand)]
+pub enum Part {
+    /// Check, mount and grow the data partition; bind the state
+    Data,
+    /// Ask the questions of first boot, once; configure the host
+    Setup,
+}
+
+/// Runs it.
+pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
+    match args.part {
+        Part::Data => data::run()
+            .into_diagnostic()
+            .wrap_err("the data partition is not ready")?,
+        Part::Setup => setup::run()
+            .into_diagnostic()
+            .wrap_err("this host is not set up")?,
+    }
+    Ok(exit::OK)
+}

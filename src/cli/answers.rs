@@ -1,0 +1,135 @@
+//! `muster answers`: an answers file for hosts that nobody sits at.
+
+use super::{Cli, exit, report};
+use crate::console::dialogue;
+use crate::console::fancy::Fancy;
+use crate::profile::Stack;
+use crate::site::answers::{Answers, Reason, template};
+use crate::site::durable;
+use crate::site::question::Questions;
+use clap::Subcommand;
+use miette::{IntoDiagnostic, WrapErr, miette};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+/// Options of `answers`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub part: Part,
+}
+
+/// What can be done with an answers file.
+#[derive(Debug, Subcommand)]
+pub enum Part {
+    /// Ask the questions here and write the file; without a terminal, a file to fill in
+    Init(File),
+    /// Say what is wrong with a file
+    Check(File),
+}
+
+/// The file, and whose questions it answers.
+#[derive(Debug, clap::Args)]
+pub struct File {
+    /// The answers file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// A stack's name or directory, whose optional services are asked for too
+    #[arg(long, value_name = "STACK")]
+    pub stack: Option<String>,
+    /// The role of that stack; its first one when left out
+    #[arg(long, value_name = "ROLE", requires = "stack")]
+    pub role: Option<String>,
+}
+
+/// Runs it: 0, or 3 when a file is wrong.
+pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
+    match &args.part {
+        Part::Init(file) => init(cli, file),
+        Part::Check(file) => check(cli, file),
+    }
+}
+
+fn questions(cli: &Cli, file: &File) -> miette::Result<Questions> {
+    let Some(name) = &file.stack else {
+        return Ok(Questions::of_any_stack());
+    };
+    let stack = Stack::load(&cli.source(), name, None).map_err(report::profile)?;
+    let known: Vec<&str> = stack.roles.iter().map(|role| role.name.as_str()).collect();
+    let role = match &file.role {
+        Some(role) if known.contains(&role.as_str()) => role.as_str(),
+        Some(role) => {
+            return Err(miette!(
+                help = format!("its roles are: {}", known.join(", ")),
+                "the stack `{name}` has no role `{role}`"
+            ));
+        }
+        None => known.first().copied().unwrap_or_default(),
+    };
+    Ok(Questions::of(&stack, role))
+}
+
+fn init(cli: &Cli, file: &File) -> miette::Result<u8> {
+    let questions = questions(cli, file)?;
+    let path = &file.file;
+    if path.exists() {
+        return Err(miette!(
+            help = format!("look at it with: muster answers check {}", path.display()),
+            "{} exists and is left as it is",
+            path.display()
+        ));
+    }
+    let person = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let text = if person && !cli.no_input {
+        let mut answers = Answers::default();
+        dialogue::run(&mut Fancy::new(), &questions, &mut answers, &mut |_, _| {
+            Ok(())
+        })
+        .into_diagnostic()
+        .wrap_err("nothing was written")?;
+        answers.to_toml()
+    } else {
+        template(&questions)
+    };
+    durable::write(path, text.as_bytes(), 0o600, None)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot write {}", path.display()))?;
+    eprintln!(
+        "{} is written; check it with: muster answers check {0}",
+        path.display()
+    );
+    Ok(exit::OK)
+}
+
+fn check(cli: &Cli, file: &File) -> miette::Result<u8> {
+    let questions = questions(cli, file)?;
+    let text = read(&file.file)?;
+    let (answers, mut problems) = Answers::read(&text, &questions);
+    let whole = problems
+        .iter()
+        .all(|problem| !matches!(problem.reason, Reason::Syntax(_)));
+    if whole && let Err(missing) = answers.complete(&questions) {
+        // What is there but refused is not missing as well.
+        let refused: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
+        problems.extend(
+            missing
+                .into_iter()
+                .filter(|problem| !refused.contains(&problem.key)),
+        );
+    }
+    if problems.is_empty() {
+        println!("{}: every answer is good", file.file.display());
+        return Ok(exit::OK);
+    }
+    for problem in &problems {
+        eprintln!("{}", problem.line(&file.file.display().to_string(), &text));
+    }
+    Ok(exit::INVALID)
+}
+
+fn read(path: &Path) -> miette::Result<String> {
+    std::fs::read_to_string(path)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot read {}", path.display()))
+}

@@ -1,0 +1,224 @@
+//! The dialogue of first boot: asks what is not answered yet, refuses a bad answer where it
+//! is typed, shows a summary and asks whether it is right.
+
+use crate::site::answers::Answers;
+use crate::site::password;
+use crate::site::question::{Kind, PASSWORD, Question, Questions, Values};
+use crate::site::refusal::Refusal;
+use crate::site::rules::person;
+use std::io;
+
+/// What a person did at a prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Typed {
+    /// They typed this.
+    Text(String),
+    /// They gave up this prompt; ask again.
+    Again,
+}
+
+/// A way to ask: plain prompts on a serial line, dialoguer on a workstation's terminal.
+pub trait Asker {
+    /// A line for the person.
+    fn say(&mut self, text: &str) -> io::Result<()>;
+    /// Text; `default` is what an empty line means.
+    fn line(&mut self, text: &str, default: Option<&str>) -> io::Result<Typed>;
+    /// Text that is not shown.
+    fn secret(&mut self, text: &str) -> io::Result<Typed>;
+    /// One of some values, each with words for people.
+    fn choose(
+        &mut self,
+        text: &str,
+        choices: &[(String, String)],
+        default: Option<&str>,
+    ) -> io::Result<Typed>;
+}
+
+/// Why the dialogue ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum DialogueError {
+    /// The terminal is gone.
+    #[error("the terminal is gone: {0}")]
+    Lost(#[from] io::Error),
+    /// Keeping what was answered failed.
+    #[error("cannot keep the answers: {0}")]
+    Keep(io::Error),
+    /// A password cannot be hashed.
+    #[error(transparent)]
+    Hash(#[from] password::HashError),
+}
+
+/// Told of each answer as it is given, with its question's id: keeps it, applies the keyboard.
+pub type Given<'a> = &'a mut dyn FnMut(&str, &Answers) -> io::Result<()>;
+
+/// Asks until every question has an answer and the person says that all are right.
+pub fn run(
+    asker: &mut dyn Asker,
+    questions: &Questions,
+    answers: &mut Answers,
+    given: Given<'_>,
+) -> Result<(), DialogueError> {
+    answers.settle(questions);
+    loop {
+        for question in &questions.list {
+            if question.applies(&answers.values) && !answers.values.contains_key(&question.id) {
+                ask(asker, question, None, answers, given)?;
+            }
+        }
+        let asked: Vec<&Question> = questions
+            .list
+            .iter()
+            .filter(|one| one.applies(&answers.values))
+            .collect();
+        let Some(again) = confirm(asker, &asked, &answers.values)? else {
+            return Ok(());
+        };
+        let before = answers.values.remove(&again.id);
+        ask(asker, again, before.as_deref(), answers, given)?;
+        // What rests on the changed answer may be impossible now, and is asked again.
+        answers.settle(questions);
+    }
+}
+
+fn ask(
+    asker: &mut dyn Asker,
+    question: &Question,
+    before: Option<&str>,
+    answers: &mut Answers,
+    given: Given<'_>,
+) -> Result<(), DialogueError> {
+    let value = loop {
+        let typed = match question.kind {
+            Kind::Password => new_password(asker, question, &answers.values)?,
+            _ => typed(asker, question, before)?,
+        };
+        let Some(text) = typed else { continue };
+        match question.check(&text, &answers.values) {
+            Ok(value) => break value,
+            Err(refusal) => asker.say(&format!("  No: {refusal}."))?,
+        }
+    };
+    answers.values.insert(question.id.clone(), value);
+    given(&question.id, answers).map_err(DialogueError::Keep)
+}
+
+/// One answer as typed; nothing when the question must be put again.
+fn typed(
+    asker: &mut dyn Asker,
+    question: &Question,
+    before: Option<&str>,
+) -> io::Result<Option<String>> {
+    let default = before.or(question.default.as_deref());
+    let yes_no = [
+        ("yes".to_string(), "yes".to_string()),
+        ("no".to_string(), "no".to_string()),
+    ];
+    let typed = match &question.kind {
+        Kind::Choice(choices) => asker.choose(&question.text, choices, default)?,
+        Kind::YesNo => asker.choose(&question.text, &yes_no, default)?,
+        Kind::Line(_) | Kind::Password => asker.line(&question.text, default)?,
+    };
+    Ok(match typed {
+        Typed::Again => None,
+        Typed::Text(text) => match text.trim() {
+            "?" => {
+                asker.say(&format!("  {}", question.help))?;
+                None
+            }
+            // Only where nothing is an answer can a single hyphen mean it.
+            "-" if question.default.as_deref() == Some("") => Some(String::new()),
+            "" => Some(default.unwrap_or_default().to_string()),
+            text => Some(text.to_string()),
+        },
+    })
+}
+
+/// The hash of a password typed twice; nothing when it must be typed again.
+fn new_password(
+    asker: &mut dyn Asker,
+    question: &Question,
+    values: &Values,
+) -> Result<Option<String>, DialogueError> {
+    let Typed::Text(first) = asker.secret(&question.text)? else {
+        return Ok(None);
+    };
+    if first == "?" {
+        asker.say(&format!("  {}", question.help))?;
+        return Ok(None);
+    }
+    if let Err(refusal) = person::password(&first, values.get("admin.name").map(String::as_str)) {
+        asker.say(&format!("  No: {refusal}."))?;
+        return Ok(None);
+    }
+    let Typed::Text(second) = asker.secret("The same once more")? else {
+        return Ok(None);
+    };
+    if first != second {
+        asker.say(&format!("  No: {}.", Refusal::PasswordsDiffer))?;
+        return Ok(None);
+    }
+    Ok(Some(password::hash(&first)?))
+}
+
+/// Shows all answers; the question to put again, or none when all is right.
+fn confirm<'q>(
+    asker: &mut dyn Asker,
+    asked: &[&'q Question],
+    values: &Values,
+) -> io::Result<Option<&'q Question>> {
+    loop {
+        asker.say("")?;
+        asker.say("Your answers:")?;
+        for (number, question) in asked.iter().enumerate() {
+            let value = values
+                .get(&question.id)
+                .map(String::as_str)
+                .unwrap_or_default();
+            let shown = shown(question, value);
+            asker.say(&format!("  {:>2}) {}: {shown}", number + 1, question.text))?;
+        }
+        let prompt = "All right? yes, or the number of an answer to change";
+        let Typed::Text(text) = asker.line(prompt, None)? else {
+            continue;
+        };
+        match text.trim().to_lowercase().as_str() {
+            "yes" | "y" => return Ok(None),
+            "no" | "n" => asker.say("  Type the number of the answer to change.")?,
+            text => match text
+                .parse::<usize>()
+                .ok()
+                .and_then(|n| asked.get(n.wrapping_sub(1)))
+            {
+                Some(question) => return Ok(Some(question)),
+                None => asker.say(&format!("  No: there is no answer {text:?}."))?,
+            },
+        }
+    }
+}
+
+/// An answer as the summary shows it.
+fn shown(question: &Question, value: &str) -> String {
+    match (question.id.as_str(), value) {
+        (PASSWORD, _) => "(set)".into(),
+        (_, "") => "(none)".into(),
+        (_, value) => brief(value),
+    }
+}
+
+/// The first line of a value, cut in the middle when it is long.
+pub(super) fn brief(value: &str) -> String {
+    let lines = value.lines().count();
+    let first: Vec<char> = value.lines().next().unwrap_or_default().chars().collect();
+    let mut text = match first.len() {
+        0..=50 => first.iter().collect::<String>(),
+        length => {
+            let start: String = first[..24].iter().collect();
+            let end: String = first[length - 22..].iter().collect();
+            format!("{start}...{end}")
+        }
+    };
+    if lines > 1 {
+        text.push_str(&format!(" and {} more", lines - 1));
+    }
+    text
+}
