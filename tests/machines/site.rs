@@ -1,0 +1,170 @@
+//! One site of the stack `starter`, as a person has it on a workstation: its own state folder,
+//! machines started and stopped by the `muster` command.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+/// The command under test.
+pub const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
+
+/// The folder with the images, built once per run of the suite.
+static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machines");
+    std::fs::create_dir_all(&folder).expect("the folder for images can be made");
+    let status = Command::new(MUSTER)
+        .current_dir(&folder)
+        .args(["build", "starter", "--out", "out"])
+        .stdin(Stdio::null())
+        .status()
+        .expect("muster starts");
+    assert!(status.success(), "muster build starter failed");
+    folder
+});
+
+/// Where images and the lock are; `muster` runs in it.
+pub fn images() -> &'static Path {
+    &IMAGES
+}
+
+/// A site with its own machines. Dropping it stops them.
+pub struct Site {
+    state: tempfile::TempDir,
+    name: &'static str,
+    started: Instant,
+}
+
+impl Site {
+    /// A site without machines yet.
+    pub fn new(name: &'static str) -> Site {
+        let _ = images();
+        Site {
+            state: tempfile::Builder::new()
+                .prefix("muster-test-")
+                .tempdir_in("/var/tmp")
+                .expect("a state folder"),
+            name,
+            started: Instant::now(),
+        }
+    }
+
+    /// Says what has been seen, with the time since the site began.
+    pub fn saw(&self, what: &str) {
+        let seconds = self.started.elapsed().as_secs();
+        println!("[{} {:>2}m{:02}s] {what}", self.name, seconds / 60, seconds % 60);
+    }
+
+    /// The folder of the stack's machines.
+    pub fn folder(&self) -> PathBuf {
+        self.state.path().join("muster/starter")
+    }
+
+    /// `muster ARGS…` in this site.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(MUSTER);
+        command
+            .current_dir(images())
+            .env("XDG_STATE_HOME", self.state.path())
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `muster ARGS…` and gives its output whatever its exit code.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("muster starts")
+    }
+
+    /// Runs `muster ARGS…`, which must succeed.
+    pub fn must(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(
+            output.status.success(),
+            "muster {} ended with {}\n{}\n{}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            self.tail(&output),
+        );
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    fn tail(&self, output: &Output) -> String {
+        let serial = std::fs::read_to_string(self.folder().join("office/serial.log"))
+            .or_else(|_| std::fs::read_to_string(self.folder().join("serial.log")))
+            .unwrap_or_default();
+        let lines: Vec<&str> = serial.lines().collect();
+        format!(
+            "{}\nlast serial lines:\n{}",
+            String::from_utf8_lossy(&output.stderr),
+            lines[lines.len().saturating_sub(40)..].join("\n")
+        )
+    }
+
+    /// Runs a shell command as root on the host; it must succeed.
+    pub fn on_host(&self, script: &str) -> String {
+        self.must(&["ssh", "starter", "office", "--", "sudo", "sh", "-euc", &quote(script)])
+    }
+
+    /// Every integration of `muster verify` by id: (green, reason).
+    pub fn verify(&self) -> Vec<(String, bool, String)> {
+        let output = self.run(&["verify", "starter", "--json"]);
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("verify gave no JSON: {error}\n{}", self.tail(&output))
+        });
+        value["integrations"]
+            .as_array()
+            .expect("integrations")
+            .iter()
+            .map(|row| {
+                (
+                    row["id"].as_str().expect("id").to_owned(),
+                    row["result"] == "green",
+                    row["reason"].as_str().unwrap_or_default().to_owned(),
+                )
+            })
+            .collect()
+    }
+
+    /// `ps --json`.
+    pub fn ps(&self) -> Value {
+        serde_json::from_str(&self.must(&["ps", "starter", "--json"])).expect("JSON")
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("failed-{}", self.name));
+            let _ = std::fs::remove_dir_all(&kept);
+            let _ = std::fs::create_dir_all(&kept);
+            let _ = Command::new("sh")
+                .arg("-c")
+                .arg("find \"$1\" \\( -name '*.log' -o -name '*.jsonl' \\) -exec cp {} \"$2\" \\;")
+                .arg("sh")
+                .args([self.folder(), kept.clone()])
+                .status();
+            println!("[{}] logs kept in {}", self.name, kept.display());
+        }
+        let _ = self.run(&["down", "starter", "--purge", "--yes"]);
+    }
+}
+
+/// Quotes a script for the shell that sshd starts.
+fn quote(script: &str) -> String {
+    format!("'{}'", script.replace('\'', "'\\''"))
+}
+
+/// Waits until `condition` gives a value; panics with `what` after `limit`.
+pub fn wait<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < end, "waited {limit:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
