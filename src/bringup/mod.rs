@@ -12,4 +12,8 @@ pub mod process;
 pub mod render;
 pub mod run;
 pub mod schedule;
+pub mod status;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;
