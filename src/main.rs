@@ -1,7 +1,9 @@
 //! The `muster` command.
 
 use clap::Parser;
-use muster::cli::{Cli, Command, agent, answers, check, fetch, lock, plan, report};
+use muster::cli::{
+    Cli, Command, agent, answers, check, diagnose, fetch, lock, plan, report, status, verify,
+};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -13,6 +15,9 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&cli, args),
         Command::Lock(args) => lock::run(&cli, args),
         Command::Fetch(args) => fetch::run(&cli, args),
+        Command::Status(args) => status::run(&cli, args),
+        Command::Verify(args) => verify::run(&cli, args),
+        Command::Diagnose(args) => diagnose::run(&cli, args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

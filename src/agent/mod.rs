@@ -5,8 +5,11 @@ pub mod banner;
 pub mod data;
 pub mod facts;
 pub mod firewall;
+pub mod herald;
 pub mod host;
 pub mod partition;
+pub mod resident;
+pub mod run;
 pub mod setup;
 pub mod sources;
 pub mod ssh;
@@ -82,6 +85,9 @@ pub enum AgentError {
     /// The site CA cannot be opened.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// The journal cannot be read or written.
+    #[error(transparent)]
+    Journal(#[from] crate::bringup::journal::JournalError),
     /// No random numbers.
     #[error(transparent)]
     Secret(#[from] SecretError),

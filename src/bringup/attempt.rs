@@ -3,16 +3,13 @@
 use super::actions::authority::SiteAuthority;
 use super::actions::certificates::{Certificates, Leaf};
 use super::actions::{Act, ActionError, Found, act};
-use super::board::ProbeReport;
 use super::job::{Job, Work};
-use super::journal::{Entry, JournalError, now};
-use super::probes;
+use super::journal::{Entry, JournalError};
 use super::render::RenderError;
 use super::run::{Executor, Moment};
 use crate::plan::Task;
 use crate::profile::{Action, Effect, Instance};
 use sha2::{Digest, Sha256};
-use std::time::Instant;
 
 /// How an attempt ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -253,7 +250,7 @@ impl Executor {
             self.journal().write(&job.id, Entry::Started)?;
             self.moment(&job.id, Moment::Started, "probe");
         }
-        let report = match self.probe_now(task) {
+        let report = match self.prober.probe(task) {
             Ok(report) => report,
             Err(error) => return Ok(Outcome::Failed(Failure::render(&error))),
         };
@@ -276,30 +273,6 @@ impl Executor {
         };
         self.journal().write(&job.id, done)?;
         Ok(Outcome::Done)
-    }
-
-    /// Makes one attempt of a probe and enters it on the board.
-    pub fn probe_now(&self, task: &Task) -> Result<ProbeReport, RenderError> {
-        let Some(probe) = self.renderer.probe(task)? else {
-            return Err(RenderError::Each {
-                template: task.id.clone(),
-                reason: "it is no probe".into(),
-            });
-        };
-        let start = Instant::now();
-        let result = probes::attempt(&probe, &self.around.network);
-        let facts = &self.renderer.facts;
-        let report = ProbeReport {
-            green: result.is_ok(),
-            at: now(),
-            took: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
-            words: facts.redact(&match result {
-                Ok(words) => words,
-                Err(refusal) => refusal.to_string(),
-            }),
-        };
-        self.board.probed(&task.id, report.clone());
-        Ok(report)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod context;
 pub mod job;
 pub mod journal;
 pub mod places;
+pub mod prober;
 pub mod probes;
 pub mod process;
 pub mod render;

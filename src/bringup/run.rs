@@ -6,13 +6,12 @@ use super::board::{Board, TaskStand};
 use super::context::Facts;
 use super::job::{self, Job, Work};
 use super::journal::{Entry, Journal, JournalError};
+use super::prober::Prober;
 use super::render::Renderer;
 use super::schedule::{Next, Schedule};
-use super::wire::Network;
 use crate::plan::TaskKind;
 use crate::profile::Action;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -63,6 +62,10 @@ impl BreakPoint {
 pub trait Observer: Send + Sync {
     /// A moment of a task.
     fn task(&self, id: &str, moment: Moment, message: &str);
+    /// A task is done, by us or before.
+    fn settled(&self, id: &str) {
+        let _ = id;
+    }
     /// The first task of a phase begins.
     fn phase(&self, name: &str, title: &str);
     /// Something a person should know once.
@@ -136,6 +139,7 @@ pub struct Executor {
     pub(super) renderer: Arc<Renderer>,
     pub(super) around: Surroundings,
     pub(super) board: Arc<Board>,
+    pub(super) prober: Arc<Prober>,
     pub(super) authority: PathBuf,
     jobs: Vec<Job>,
     journal: Mutex<Journal>,
@@ -168,14 +172,20 @@ impl Executor {
         for job in &jobs {
             board.change(&job.id, |report| report.unit = unit(job));
         }
+        let prober = Prober::new(
+            Arc::clone(&facts),
+            Arc::clone(&board),
+            options.network_limit,
+        );
         let around = Surroundings {
             root: facts.places.root.clone(),
-            network: network(&facts, options.network_limit),
+            network: prober.network.clone(),
         };
         let schedule = schedule(&jobs);
         Executor {
             authority: facts.places.authority(),
-            renderer: Renderer::new(facts),
+            renderer: Arc::clone(&prober.renderer),
+            prober: Arc::new(prober),
             around,
             board,
             jobs,
@@ -201,6 +211,11 @@ impl Executor {
     /// The board.
     pub fn board(&self) -> &Arc<Board> {
         &self.board
+    }
+
+    /// Makes probes, beside the run or after it.
+    pub fn prober(&self) -> &Arc<Prober> {
+        &self.prober
     }
 
     /// The jobs, in plan order.
@@ -331,6 +346,7 @@ impl Executor {
         let failure = match outcome {
             Ok(Outcome::Done | Outcome::Skipped) => {
                 self.board.stand(&job.id, TaskStand::Done);
+                self.observer.settled(&job.id);
                 let mut run = lock(&self.run);
                 run.tries.remove(&number);
                 run.schedule.done(number, Instant::now());
@@ -439,33 +455,5 @@ fn unit(job: &Job) -> Option<String> {
             ..
         } if !unit.contains('{') => Some(unit.clone()),
         _ => None,
-    }
-}
-
-/// Names of the plan: hosts, and the routes that a host's proxy answers. This host's own
-/// names are itself.
-fn network(facts: &Facts, limit: Duration) -> Network {
-    let mut names = BTreeMap::new();
-    for host in &facts.plan.hosts {
-        let address: Option<IpAddr> = if host.role == facts.role {
-            Some(IpAddr::from([127, 0, 0, 1]))
-        } else {
-            facts.address(&host.role).parse().ok()
-        };
-        let Some(address) = address else { continue };
-        names.insert(facts.fqdn(&host.role), address);
-        names.insert(host.role.clone(), address);
-        for route in &host.routes {
-            names.insert(format!("{}.{}", route.host, facts.domain()), address);
-            for alias in facts.site.aliases.get(&route.host).into_iter().flatten() {
-                names.insert(alias.clone(), address);
-            }
-        }
-    }
-    Network {
-        names,
-        hosts: facts.places.hosts.clone(),
-        ca: facts.places.ca.clone(),
-        limit,
     }
 }

@@ -1,7 +1,7 @@
 //! `muster agent`: what the units in an image run. Not for people.
 
 use super::{Cli, exit};
-use crate::agent::{data, setup};
+use crate::agent::{data, run, setup};
 use clap::Subcommand;
 use miette::{IntoDiagnostic, WrapErr};
 
@@ -20,6 +20,8 @@ pub enum Part {
     Data,
     /// Ask the questions of first boot, once; configure the host
     Setup,
+    /// Bring this host up, then probe it for as long as it is up
+    Run,
 }
 
 /// Runs it.
@@ -31,6 +33,9 @@ pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
         Part::Setup => setup::run()
             .into_diagnostic()
             .wrap_err("this host is not set up")?,
+        Part::Run => run::run()
+            .into_diagnostic()
+            .wrap_err("this host cannot be brought up")?,
     }
     Ok(exit::OK)
 }

@@ -7,11 +7,14 @@ use std::path::PathBuf;
 pub mod agent;
 pub mod answers;
 pub mod check;
+pub mod diagnose;
 pub mod exit;
 pub mod fetch;
 pub mod lock;
 pub mod plan;
 pub mod report;
+pub mod status;
+pub mod verify;
 
 /// The parsed command line.
 #[derive(Debug, Parser)]
@@ -44,6 +47,12 @@ pub enum Command {
     Lock(lock::Args),
     /// Fetch every file of the lock into the cache
     Fetch(fetch::Args),
+    /// Show how hosts, phases and integrations stand
+    Status(status::Args),
+    /// Probe everything now
+    Verify(verify::Args),
+    /// Say why something is red, and what to do next
+    Diagnose(diagnose::Args),
 }
 
 impl Cli {

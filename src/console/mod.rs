@@ -5,6 +5,7 @@ pub mod events;
 pub mod fancy;
 pub mod line;
 pub mod lobby;
+pub mod matrix;
 pub mod plain;
 pub mod quiet;
 pub mod tty;

@@ -1,0 +1,153 @@
+//! Makes probes of the plan and enters what they find on the board.
+
+use super::board::{Board, ProbeReport, TaskStand};
+use super::context::Facts;
+use super::job::{Job, Work};
+use super::journal::{Entry, History, now};
+use super::probes;
+use super::render::{RenderError, Renderer};
+use super::wire::Network;
+use crate::plan::Task;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Probes at the same time when all are asked for: one that waits must not hold up the rest.
+const AT_ONCE: usize = 4;
+
+/// Templates and TLS are shallow.
+const STACK: usize = 1 << 20;
+
+/// What a probe needs.
+#[derive(Debug)]
+pub struct Prober {
+    /// Renders arguments.
+    pub renderer: Arc<Renderer>,
+    /// Names, trust and patience.
+    pub network: Network,
+    /// Where results go.
+    pub board: Arc<Board>,
+}
+
+impl Prober {
+    /// A prober for these facts.
+    pub fn new(facts: Arc<Facts>, board: Arc<Board>, limit: Duration) -> Prober {
+        Prober {
+            network: network(&facts, limit),
+            renderer: Renderer::new(facts),
+            board,
+        }
+    }
+
+    /// Makes one attempt and enters it on the board.
+    pub fn probe(&self, task: &Task) -> Result<ProbeReport, RenderError> {
+        let start = Instant::now();
+        let rendered = self.renderer.probe(task);
+        let result = match &rendered {
+            Ok(Some(probe)) => {
+                probes::attempt(probe, &self.network).map_err(|refusal| refusal.to_string())
+            }
+            Ok(None) => Err(format!("{} is no probe", task.id)),
+            Err(error) => Err(error.to_string()),
+        };
+        let (green, words) = match result {
+            Ok(words) => (true, words),
+            Err(words) => (false, words),
+        };
+        let report = ProbeReport {
+            green,
+            at: now(),
+            took: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            words: self.renderer.facts.redact(&words),
+        };
+        self.board.probed(&task.id, report.clone());
+        rendered.map(|_| report)
+    }
+
+    /// Makes every probe once, a few at the same time; `after` hears of each.
+    pub fn probe_all(&self, jobs: &[Job], after: &(dyn Fn(&Task, &ProbeReport) + Sync)) {
+        let tasks: Vec<&Task> = jobs
+            .iter()
+            .filter_map(|job| match &job.work {
+                Work::Probe(task) => Some(task),
+                _ => None,
+            })
+            .collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                // A template that is wrong is on the board as a red probe.
+                if let Ok(report) = self.probe(task) {
+                    after(task, &report);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let spawned = (0..AT_ONCE)
+                .filter_map(|_| {
+                    std::thread::Builder::new()
+                        .stack_size(STACK)
+                        .spawn_scoped(scope, work)
+                        .ok()
+                })
+                .count();
+            if spawned == 0 {
+                work();
+            }
+        });
+    }
+}
+
+/// Enters what the journal knows of each job, for a view without the agent.
+pub fn recall(board: &Board, history: &History, jobs: &[Job]) {
+    for job in jobs {
+        let Some(state) = history.tasks.get(&job.id) else {
+            board.stand(&job.id, TaskStand::Waiting);
+            continue;
+        };
+        match &state.last.entry {
+            Entry::Done { .. } => board.stand(&job.id, TaskStand::Done),
+            Entry::Started => board.stand(&job.id, TaskStand::Running),
+            Entry::Failed {
+                attempt,
+                reason,
+                output,
+            } => board.change(&job.id, |report| {
+                report.stand = TaskStand::Failed;
+                report.attempt = *attempt;
+                report.reason.clone_from(reason);
+                report.output.clone_from(output);
+            }),
+        }
+    }
+}
+
+/// Names of the plan: hosts, and the routes that a host's proxy answers. This host's own
+/// names are itself.
+fn network(facts: &Facts, limit: Duration) -> Network {
+    let mut names = BTreeMap::new();
+    for host in &facts.plan.hosts {
+        let address: Option<IpAddr> = if host.role == facts.role {
+            Some(IpAddr::from([127, 0, 0, 1]))
+        } else {
+            facts.address(&host.role).parse().ok()
+        };
+        let Some(address) = address else { continue };
+        names.insert(facts.fqdn(&host.role), address);
+        names.insert(host.role.clone(), address);
+        for route in &host.routes {
+            names.insert(format!("{}.{}", route.host, facts.domain()), address);
+            for alias in facts.site.aliases.get(&route.host).into_iter().flatten() {
+                names.insert(alias.clone(), address);
+            }
+        }
+    }
+    Network {
+        names,
+        hosts: facts.places.hosts.clone(),
+        ca: facts.places.ca.clone(),
+        limit,
+    }
+}

@@ -1,0 +1,193 @@
+//! `muster diagnose`: why something is red, its last words, and what to do next.
+
+use super::status::{ask, parse};
+use super::{Cli, exit};
+use crate::bringup::actions::unit::journal_tail;
+use crate::bringup::board::TaskStand;
+use crate::bringup::places::Places;
+use crate::bringup::status::{Attention, Colour, ProbeStatus, Status};
+use jiff::Timestamp;
+use miette::{IntoDiagnostic, WrapErr, miette};
+
+/// Lines of a unit's journal that are shown.
+const TAIL: usize = 20;
+
+/// Options of `diagnose`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// On a workstation the stack whose lead is asked over ssh; then a task of `muster
+    /// status`, or all that are red
+    #[arg(value_names = ["STACK", "TASK"], num_args = 0..=2)]
+    pub words: Vec<String>,
+}
+
+/// Tells a stack from a task: tasks are `role/service/…`, stacks are a name or a directory.
+fn split(words: &[String]) -> miette::Result<(Option<&str>, Option<&str>)> {
+    match words {
+        [] => Ok((None, None)),
+        [stack, task] => Ok((Some(stack), Some(task))),
+        [one] if !one.contains('/') || std::path::Path::new(one).is_dir() => Ok((Some(one), None)),
+        [task] => Ok((None, Some(task))),
+        _ => Err(miette!("more than a stack and a task were given")),
+    }
+}
+
+/// Runs it.
+pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
+    let (stack, task) = split(&args.words)?;
+    if let Some(stack) = stack {
+        let mut command = vec!["diagnose"];
+        command.extend(task);
+        return ask(cli, stack, &command, false);
+    }
+    let path = Places::host().status();
+    let text = std::fs::read_to_string(&path)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("there is no status at {}", path.display()))?;
+    let status = parse(&text)?.aged(Timestamp::now());
+    let findings = findings(&status, task)?;
+    if findings.is_empty() {
+        println!(
+            "Nothing is red: {} of {} proven.",
+            status.proven, status.total
+        );
+        return Ok(exit::OK);
+    }
+    for finding in &findings {
+        print!("{}", finding.text(&|unit| journal_tail(unit, TAIL)));
+    }
+    Ok(exit::RED)
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, PartialEq)]
+enum Finding<'a> {
+    Task(&'a Attention),
+    Probe {
+        of: String,
+        unit: Option<String>,
+        probe: &'a ProbeStatus,
+    },
+}
+
+/// What is red; or the one task, whatever its colour.
+fn findings<'a>(status: &'a Status, task: Option<&str>) -> miette::Result<Vec<Finding<'a>>> {
+    let mut findings = Vec::new();
+    for attention in &status.attention {
+        let chosen = match task {
+            Some(task) => attention.task == task,
+            // Blocked ones follow from those that failed.
+            None => attention.stand != TaskStand::Blocked,
+        };
+        if chosen {
+            findings.push(Finding::Task(attention));
+        }
+    }
+    let edges = status.integrations.iter().map(|edge| {
+        let name = format!("{}.{} -> {}", edge.consumer, edge.need, edge.provider);
+        (name, service(&edge.provider), &edge.probes)
+    });
+    let services = status
+        .services
+        .iter()
+        .map(|own| (own.id.clone(), service(&own.id), &own.probes));
+    for (of, provider, probes) in edges.chain(services) {
+        for probe in probes {
+            let known = findings
+                .iter()
+                .any(|finding| matches!(finding, Finding::Task(task) if task.task == probe.id));
+            let chosen = match task {
+                Some(task) => probe.id == task || of == task,
+                None => matches!(probe.colour, Colour::Red | Colour::Stale) && !known,
+            };
+            if chosen {
+                findings.push(Finding::Probe {
+                    of: of.clone(),
+                    unit: Some(format!("{provider}*")),
+                    probe,
+                });
+            }
+        }
+    }
+    match task {
+        Some(task) if findings.is_empty() => Err(miette!(
+            help =
+                "`muster status` lists what needs attention; `muster diagnose` explains all of it",
+            "nothing is known against {task}: it is done, or there is no such task"
+        )),
+        _ => Ok(findings),
+    }
+}
+
+/// `office/slapd` → `slapd`, also the beginning of its units' names in most packages.
+fn service(instance: &str) -> String {
+    instance.rsplit('/').next().unwrap_or(instance).to_string()
+}
+
+impl Finding<'_> {
+    /// For people; `journal` gives the last lines of a unit.
+    fn text(&self, journal: &dyn Fn(&str) -> String) -> String {
+        let (title, why, output, unit, next) = match self {
+            Finding::Task(task) => (
+                format!("{} ({} failed attempts)", task.task, task.attempt),
+                task.reason.clone(),
+                task.output.clone(),
+                task.unit.clone(),
+                "muster verify   # probes everything and tries failed tasks again".to_string(),
+            ),
+            Finding::Probe { of, unit, probe } => (
+                format!("{of}: {} is {}", probe.probe, probe.colour.word()),
+                probe.words.clone(),
+                String::new(),
+                unit.clone(),
+                format!("muster verify   # then: muster diagnose {}", probe.id),
+            ),
+        };
+        let mut text = format!("{title}\n  why: {why}\n");
+        if !output.is_empty() {
+            text.push_str(&indented("last output", &output));
+        }
+        if let Some(unit) = unit {
+            let lines = journal(&unit);
+            if !lines.is_empty() {
+                text.push_str(&indented(&format!("journal of {unit}"), &lines));
+            }
+        }
+        text.push_str(&format!("  next: {next}\n\n"));
+        text
+    }
+}
+
+fn indented(title: &str, lines: &str) -> String {
+    let mut text = format!("  {title}:\n");
+    for line in lines.lines() {
+        text.push_str(&format!("    {line}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_says_why_shows_last_words_and_what_to_do() {
+        let attention = Attention {
+            task: "office/slapd/serve".into(),
+            stand: TaskStand::Failed,
+            attempt: 8,
+            reason: "`systemctl start slapd.service`: Job failed".into(),
+            output: "a\nb".into(),
+            unit: Some("slapd.service".into()),
+            next: String::new(),
+        };
+        assert_eq!(
+            Finding::Task(&attention).text(&|unit| format!("{unit} said no")),
+            "office/slapd/serve (8 failed attempts)\n\
+             \x20 why: `systemctl start slapd.service`: Job failed\n\
+             \x20 last output:\n    a\n    b\n\
+             \x20 journal of slapd.service:\n    slapd.service said no\n\
+             \x20 next: muster verify   # probes everything and tries failed tasks again\n\n"
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! `muster status`: how the host stands, from what the agent last wrote.
+
+use super::{Cli, exit};
+use crate::bringup::places::Places;
+use crate::bringup::status::{Outcome, Status};
+use crate::console::matrix;
+use jiff::Timestamp;
+use miette::{IntoDiagnostic, WrapErr, miette};
+use std::io::IsTerminal;
+
+/// Options of `status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// On a workstation: the stack whose lead is asked over ssh
+    #[arg(value_name = "STACK")]
+    pub stack: Option<String>,
+    /// As JSON (docs/schemas/status.json)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs it.
+pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
+    if let Some(stack) = &args.stack {
+        return ask(cli, stack, &["status"], args.json);
+    }
+    let path = Places::host().status();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(miette!(
+                help = "on a host: systemctl status muster-agent; on a workstation: muster status STACK",
+                "there is no status here: {} does not exist",
+                path.display()
+            ));
+        }
+        Err(error) => return Err(miette!("cannot read {}: {error}", path.display())),
+    };
+    let status = parse(&text)?;
+    show(&status.aged(Timestamp::now()), args.json)
+}
+
+/// Reads a status.
+pub fn parse(text: &str) -> miette::Result<Status> {
+    serde_json::from_str(text)
+        .into_diagnostic()
+        .wrap_err("the status is of another muster")
+}
+
+/// Prints it and gives the exit code.
+pub fn show(status: &Status, json: bool) -> miette::Result<u8> {
+    if json {
+        println!(
+            "{}",
+            serde_json::to_string_pretty(status).into_diagnostic()?
+        );
+    } else {
+        let plain = std::env::var_os("NO_COLOR").is_some()
+            || std::env::var("TERM").is_ok_and(|term| term == "dumb")
+            || !std::io::stdout().is_terminal();
+        print!("{}", matrix::text(status, Timestamp::now(), !plain));
+    }
+    Ok(match status.outcome {
+        Outcome::Green => exit::OK,
+        Outcome::Red => exit::RED,
+        Outcome::Unfinished => exit::UNFINISHED,
+    })
+}
+
+/// Asks the lead of a stack over ssh: the same command there, its output and exit code here.
+pub fn ask(cli: &Cli, stack: &str, command: &[&str], json: bool) -> miette::Result<u8> {
+    let own = std::env::current_exe().into_diagnostic()?;
+    let mut ssh = std::process::Command::new(own);
+    if let Some(profiles) = &cli.profiles {
+        ssh.arg("--profiles").arg(profiles);
+    }
+    ssh.args(["ssh", stack, "--", "muster"]).args(command);
+    if json {
+        ssh.arg("--json");
+    }
+    let status = ssh.status().into_diagnostic()?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.unwrap_or(exit::FAILURE))
+}
