@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bench;
+mod disk;
 mod ext4;
 mod mounted;
 mod random;

@@ -19,6 +19,37 @@ pub mod ext4;
 pub trait BlockSink: Sync {
     /// Writes all of `bytes` at `offset` bytes from the start of the filesystem.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes the blocks of `bytes` that are not all zeros, neighbours together.
+    fn write_sparse(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut blocks = bytes.chunks(SPARSE_BLOCK).peekable();
+        let mut at = 0;
+        while let Some(block) = blocks.next() {
+            let from = at;
+            at += block.len();
+            if is_zero(block) {
+                continue;
+            }
+            while let Some(block) = blocks.next_if(|block| !is_zero(block)) {
+                at += block.len();
+            }
+            self.write_at(offset + from as u64, &bytes[from..at])?;
+        }
+        Ok(())
+    }
+}
+
+/// The length at which zeros are left out.
+const SPARSE_BLOCK: usize = 4096;
+
+/// Whether all bytes are zero.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    let chunks = bytes.chunks_exact(64);
+    let rest = chunks.remainder();
+    chunks
+        .into_iter()
+        .all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
+        && rest.iter().all(|byte| *byte == 0)
 }
 
 impl BlockSink for File {

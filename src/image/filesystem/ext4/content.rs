@@ -11,7 +11,7 @@ use super::checksum::inode_seed;
 use super::directory::Shape;
 use super::geometry::{BLOCK, BLOCK_LEN};
 use super::layout::{LONGEST_PIECE, Piece, Source};
-use super::need::{Need, is_zero};
+use super::need::Need;
 use super::number::Numbered;
 use crate::image::filesystem::{BlockSink, FilesystemError};
 use crate::image::tree::{Content, Kind, Tree};
@@ -50,7 +50,8 @@ impl Contents<'_> {
                     self.fill(piece, own)?;
                     rest = after;
                 }
-                write_sparse(out, first.run.start, &buffer[..length])
+                out.write_sparse(first.run.start * BLOCK, &buffer[..length])
+                    .map_err(FilesystemError::Write)
             })
     }
 
@@ -149,30 +150,4 @@ fn read(path: &Path, size: u64, offset: u64, into: &mut [u8]) -> Result<usize, F
     } else {
         Ok(filled)
     }
-}
-
-/// Writes the ranges of whole blocks that are not zero.
-pub fn write_sparse(
-    out: &dyn BlockSink,
-    first_block: u64,
-    bytes: &[u8],
-) -> Result<(), FilesystemError> {
-    let mut from = 0;
-    let mut at = 0;
-    let flush = |from: usize, to: usize| {
-        if from == to {
-            return Ok(());
-        }
-        let offset = first_block * BLOCK + from as u64;
-        out.write_at(offset, &bytes[from..to])
-            .map_err(FilesystemError::Write)
-    };
-    for block in bytes.chunks(BLOCK_LEN) {
-        if is_zero(block) {
-            flush(from, at)?;
-            from = at + block.len();
-        }
-        at += block.len();
-    }
-    flush(from, at)
 }

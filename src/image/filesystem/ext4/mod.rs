@@ -221,12 +221,16 @@ impl Ext4 {
         out: &dyn BlockSink,
     ) -> Result<(), FilesystemError> {
         let groups = Groups::new(geometry, layout, seed);
+        let write = |block: u64, bytes: &[u8]| {
+            out.write_sparse(block * BLOCK, bytes)
+                .map_err(FilesystemError::Write)
+        };
         let table = geometry.inodes_per_group as usize * INODE_LEN;
         for (inodes, group) in layout.inodes.chunks(table).zip(&geometry.groups) {
-            content::write_sparse(out, group.inode_table, inodes)?;
+            write(group.inode_table, inodes)?;
         }
         for (place, bitmap) in &groups.bitmaps {
-            content::write_sparse(out, *place, bitmap)?;
+            write(*place, bitmap)?;
         }
         for group in (0..geometry.groups.len() as u64).filter(|g| geometry::has_super(*g)) {
             let mut bytes = superblock::encode(self, geometry, layout, &groups, group);
@@ -236,7 +240,7 @@ impl Ext4 {
             }
             bytes.resize(BLOCK_LEN, 0);
             bytes.extend_from_slice(&groups.descriptors);
-            content::write_sparse(out, geometry.extent(group).start, &bytes)?;
+            write(geometry.extent(group).start, &bytes)?;
         }
         Ok(())
     }

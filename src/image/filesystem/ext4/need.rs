@@ -11,7 +11,7 @@ use super::geometry::{BLOCK, BLOCK_LEN};
 use super::inode::TIMES;
 use super::number::Numbered;
 use super::xattr::Xattrs;
-use crate::image::filesystem::FilesystemError;
+use crate::image::filesystem::{FilesystemError, is_zero};
 use crate::image::tree::{Content, Kind, Tree};
 
 /// Zeros become a hole in files of at least this many bytes, …
@@ -261,14 +261,4 @@ fn read(
             }
         }
     })
-}
-
-/// Whether all bytes are zero.
-pub fn is_zero(bytes: &[u8]) -> bool {
-    let chunks = bytes.chunks_exact(64);
-    let rest = chunks.remainder();
-    chunks
-        .into_iter()
-        .all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
-        && rest.iter().all(|byte| *byte == 0)
 }

@@ -1,0 +1,7 @@
+//! Disks: partition tables, and the file formats in which a disk travels.
+
+pub mod gpt;
+pub mod grow;
+pub mod kernel;
+pub mod qcow2;
+pub mod raw;
