@@ -17,13 +17,15 @@ pub struct Grown {
 
 /// Reads the table of a disk or of an image, from its second copy where the first is damaged.
 pub fn read(disk: &File) -> Result<Table, GptError> {
-    Ok(read_with_backup(disk)?.0)
+    Ok(find(disk)?.0)
 }
 
-/// The table and the sector where its second copy is, or should be.
-fn read_with_backup(disk: &File) -> Result<(Table, u64), GptError> {
+/// The table, and whether nothing is left to do about its copies: the first one is whole and
+/// the second one is at the end of the disk.
+fn find(disk: &File) -> Result<(Table, bool), GptError> {
     let mut seeking = disk;
     let size = seeking.seek(SeekFrom::End(0))?;
+    let last = (size / SECTOR).saturating_sub(1);
     let mut read = |offset: u64, into: &mut [u8]| {
         if offset
             .checked_add(into.len() as u64)
@@ -37,48 +39,42 @@ fn read_with_backup(disk: &File) -> Result<(Table, u64), GptError> {
         disk.read_exact_at(into, offset)
     };
     match Table::read_copy(size, 1, &mut read) {
-        Ok(found) => Ok(found),
-        Err(error) => {
-            let last = (size / SECTOR).saturating_sub(1);
-            match Table::read_copy(size, last, &mut read) {
-                Ok((table, _)) => Ok((table, last)),
-                Err(_) => Err(error),
-            }
-        }
+        Ok((table, second)) => Ok((table, second == last)),
+        Err(error) => match Table::read_copy(size, last, &mut read) {
+            Ok((table, _)) => Ok((table, false)),
+            Err(_) => Err(error),
+        },
     }
 }
 
 /// Moves the backup table to the end of the disk and extends the last partition up to it.
-/// `None` if there was nothing to gain; then nothing has been written. A power cut at any
-/// moment leaves one whole copy of the table, old or new.
+/// `None` if no partition grows. A power cut at any moment leaves one whole copy of the table,
+/// old or new, and the next call finishes the work: the first copy is written last.
 pub fn grow(disk: &File) -> Result<Option<Grown>, GptError> {
-    let (mut table, backup) = read_with_backup(disk)?;
-    let end = (table.last_usable() + 1) * SECTOR / ALIGNMENT * ALIGNMENT;
-    let table_end = table.size / SECTOR - 1;
+    let (mut table, settled) = find(disk)?;
+    let end = (table.last_usable() + 1) * SECTOR / ALIGNMENT * ALIGNMENT / SECTOR;
     let slots = table.partitions.iter_mut().enumerate();
     let last = slots
         .filter_map(|(slot, p)| Some((slot, p.as_mut()?)))
         .max_by_key(|(_, p)| p.last);
-    let Some((slot, partition)) = last else {
-        return Ok(None);
-    };
-    let new_last = (end / SECTOR).saturating_sub(1);
-    if new_last <= partition.last && backup == table_end {
-        return Ok(None);
+    let mut grown = None;
+    if let Some((slot, partition)) = last
+        && partition.last + 1 < end
+    {
+        partition.last = end - 1;
+        grown = Some(Grown {
+            number: slot as u32 + 1,
+            partition: partition.clone(),
+        });
     }
-    let grows = new_last > partition.last;
-    partition.last = partition.last.max(new_last);
-    let grown = Grown {
-        number: slot as u32 + 1,
-        partition: partition.clone(),
-    };
-    table.write_backup(disk)?;
-    disk.sync_data()?;
-    table.write_primary(disk)?;
-    disk.sync_data()?;
-    protect(&table, disk)?;
-    disk.sync_data()?;
-    Ok(grows.then_some(grown))
+    if grown.is_some() || !settled {
+        table.write_backup(disk)?;
+        protect(&table, disk)?;
+        disk.sync_data()?;
+        table.write_primary(disk)?;
+        disk.sync_data()?;
+    }
+    Ok(grown)
 }
 
 /// Makes the entry of the protective MBR as long as the disk, leaving boot code and signature.
