@@ -4,7 +4,7 @@
 //! again finishes it.
 
 use super::facts::Facts;
-use super::partition::{self, Partition};
+use super::partition;
 use super::state;
 use super::{AgentError, OWN, Result, at, write_if_new};
 use crate::bringup::process::{ProcessError, Program};
@@ -33,11 +33,16 @@ pub fn run() -> Result<()> {
         })?;
         let own = (major(status.st_dev), minor(status.st_dev));
         let partition = partition::find(Path::new("/sys"), own, "data")?;
-        bring(&partition, data)?;
+        bring(&partition.path(), data)?;
     }
-    for path in facts.state() {
-        let copy = state::copy(root, data, &path)?;
-        state::bind(root, &copy, &path)?;
+    establish(root, data, &facts.state())
+}
+
+/// Copies what was never copied, and binds all state over the root.
+fn establish(root: &Path, data: &Path, paths: &[String]) -> Result<()> {
+    for path in paths {
+        let copy = state::copy(root, data, path)?;
+        state::bind(root, &copy, path)?;
     }
     // Services read certificates below it; what is secret there has its own mode.
     durable::make_directory(&root.join(OWN), 0o755).map_err(at(&root.join(OWN)))?;
@@ -45,8 +50,7 @@ pub fn run() -> Result<()> {
 }
 
 /// Checks, mounts and grows the file system.
-fn bring(partition: &Partition, data: &Path) -> Result<()> {
-    let device = partition.path();
+fn bring(device: &Path, data: &Path) -> Result<()> {
     let word = device.to_string_lossy().into_owned();
     let check = Program {
         limit: PATIENCE,
@@ -60,24 +64,31 @@ fn bring(partition: &Partition, data: &Path) -> Result<()> {
     }
     durable::make_directory(data, 0o755).map_err(at(data))?;
     mount(
-        Some(&device),
+        Some(device),
         data,
         Some("ext4"),
         MsFlags::MS_NOSUID,
         None::<&str>,
     )
     .map_err(|error| AgentError::Mount {
-        what: device.clone(),
+        what: device.into(),
         at: data.into(),
         error,
     })?;
-    if room_to_grow(&device)? {
+    if room_to_grow(device)? {
         // Mounted, the kernel grows it in its journal: a power cut does no harm.
-        Program {
+        let grown = Program {
             limit: PATIENCE,
             ..Program::new(["resize2fs", word.as_str()])
         }
-        .run()?;
+        .run();
+        if let Err(error) = grown {
+            // The host is whole without the new room.
+            eprintln!(
+                "muster: the data partition keeps its size: {}",
+                error.last_words()
+            );
+        }
     }
     Ok(())
 }
@@ -157,6 +168,124 @@ mod tests {
             file.set_len(512 << 20).expect("grown");
             assert!(room_to_grow(&path).expect("read"), "{options:?}");
         }
+    }
+
+    /// A loop device that goes away with the test.
+    struct Loop(String);
+
+    impl Loop {
+        fn attach(file: &Path) -> Loop {
+            let output = std::process::Command::new("losetup")
+                .args(["--find", "--show"])
+                .arg(file)
+                .output()
+                .expect("losetup runs");
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            Loop(String::from_utf8_lossy(&output.stdout).trim().to_string())
+        }
+    }
+
+    impl Drop for Loop {
+        fn drop(&mut self) {
+            let detached = std::process::Command::new("losetup")
+                .args(["--detach", &self.0])
+                .status();
+            assert!(detached.is_ok_and(|status| status.success()));
+        }
+    }
+
+    /// Linux lets only CAP_SYS_RESOURCE (bit 24) grow a mounted file system.
+    fn may_resize() -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").expect("read");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapEff:"))
+            .expect("there");
+        u64::from_str_radix(line.trim(), 16).expect("a mask") >> 24 & 1 == 1
+    }
+
+    /// One start of a host: what it mounts is gone when its namespace is.
+    fn start(device: &Path, root: &Path, then: impl FnOnce(&Path) + Send) {
+        std::thread::scope(|scope| {
+            let host = scope.spawn(|| {
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("a namespace");
+                let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+                mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("private");
+                let data = root.join("data");
+                bring(device, &data).expect("mounted");
+                let paths = ["/var/lib/x".to_string(), "/var/lib/muster".to_string()];
+                establish(root, &data, &paths).expect("established");
+                establish(root, &data, &paths).expect("a second time changes nothing");
+                then(&data);
+                // The kernel tidies a namespace up at its leisure; a host that stops does not.
+                for place in [root.join("var/lib/x"), root.join(OWN), data] {
+                    nix::mount::umount(&place).expect("unmounted");
+                }
+            });
+            host.join().expect("it started");
+        });
+    }
+
+    #[test]
+    fn state_survives_a_new_root_and_the_partition_is_filled() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("skipped: mounting a loop device takes root");
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let disk = folder.path().join("disk");
+        let file = std::fs::File::create(&disk).expect("a file");
+        file.set_len(48 << 20).expect("sized");
+        let made = std::process::Command::new("mke2fs")
+            .args(["-q", "-t", "ext4", "-F"])
+            .arg(&disk)
+            .status()
+            .expect("mke2fs runs");
+        assert!(made.success());
+        file.set_len(512 << 20).expect("a larger disk");
+        let device = Loop::attach(&disk);
+        let device = Path::new(&device.0);
+        let image = |name: &str, id: char| {
+            let root = folder.path().join(name);
+            std::fs::create_dir_all(root.join("var/lib/x")).expect("a folder");
+            std::fs::create_dir_all(root.join("etc")).expect("a folder");
+            std::fs::write(root.join("var/lib/x/shipped"), name).expect("written");
+            std::fs::write(root.join("etc/machine-id"), id.to_string().repeat(32)).expect("id");
+            root
+        };
+        let (first, second) = (image("first", 'a'), image("second", 'b'));
+        start(device, &first, |data| {
+            let size = nix::sys::statvfs::statvfs(data).expect("a file system");
+            let grown = size.blocks() * size.fragment_size() > 400 << 20;
+            match may_resize() {
+                true => assert!(grown, "grown while mounted"),
+                false => eprintln!("growing is not checked: CAP_SYS_RESOURCE is missing here"),
+            }
+            std::fs::write(first.join("var/lib/x/grown"), "by a service").expect("written");
+        });
+        assert!(
+            !first.join("var/lib/x/grown").exists(),
+            "it is not in the root"
+        );
+        start(device, &second, |_| {
+            let read = |path: &str| std::fs::read_to_string(second.join(path)).expect(path);
+            assert_eq!(read("var/lib/x/grown"), "by a service");
+            assert_eq!(
+                read("var/lib/x/shipped"),
+                "first",
+                "state is not copied twice"
+            );
+            assert_eq!(read("etc/machine-id").trim(), "a".repeat(32));
+        });
+        let check = std::process::Command::new("e2fsck")
+            .arg("-fn")
+            .arg(device)
+            .output();
+        assert!(check.expect("e2fsck runs").status.success());
     }
 
     #[test]

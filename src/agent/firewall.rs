@@ -138,4 +138,36 @@ mod tests {
         assert!(web.contains("\t\ttcp dport 443 accept comment \"nginx: https\"\n"));
         assert!(!web.contains("5432"));
     }
+
+    #[test]
+    fn nft_takes_the_rules_twice_and_ends_with_the_same_table() {
+        use std::process::Command;
+        let rules = [
+            rule("db", 5432, Scope::Site, &["web"], "postgresql: queries"),
+            rule("db", 443, Scope::Public, &[], "nginx: \"web\" & more"),
+        ];
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let addresses = BTreeMap::from([("web".to_string(), vec![ip("10.0.0.7"), ip("fd00::7")])]);
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("rules");
+        std::fs::write(&path, ruleset(&rules, "db", &addresses)).expect("written");
+        let script = "nft -f $0 && nft list ruleset >$0.1 && nft -f $0 && nft list ruleset >$0.2 && \
+                      cmp $0.1 $0.2 && cat $0.1";
+        let output = Command::new("unshare")
+            .args(["--map-root-user", "--net", "sh", "-c", script])
+            .arg(&path)
+            .output()
+            .expect("unshare runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let table = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            table.contains("ip6 saddr fd00::7 tcp dport 5432 accept"),
+            "{table}"
+        );
+        assert!(
+            table.contains("type filter hook input priority filter; policy drop;"),
+            "{table}"
+        );
+    }
 }

@@ -174,3 +174,113 @@ fn link(root: &Path, path: &str, target: &str) -> Result<()> {
     std::os::unix::fs::symlink(target, &beside).map_err(at(&beside))?;
     std::fs::rename(&beside, &path).map_err(at(&path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::Person;
+    use std::collections::BTreeMap;
+
+    fn site(network: Network, ssh_keys: &[&str]) -> Site {
+        Site {
+            id: "0".repeat(32),
+            organisations: Vec::new(),
+            timezone: "Europe/Berlin".into(),
+            keyboard: "de".into(),
+            network: BTreeMap::from([("office".to_string(), network)]),
+            admin: Person {
+                name: "admin".into(),
+                full_name: "Ada".into(),
+                password_hash: String::new(),
+                ssh_keys: ssh_keys.iter().map(|key| (*key).into()).collect(),
+            },
+            people: Vec::new(),
+            disabled: Vec::new(),
+            aliases: BTreeMap::new(),
+        }
+    }
+
+    fn content(site: &Site, path: &str) -> String {
+        let names = Names {
+            host: "office".into(),
+            domain: "example.org".into(),
+            routes: vec!["webmail".into()],
+        };
+        let files = files(site, &names);
+        files
+            .into_iter()
+            .find(|file| file.path == path)
+            .expect(path)
+            .content
+    }
+
+    const NETWORK: &str = "etc/systemd/network/10-muster.network";
+    const SSHD: &str = "etc/ssh/sshd_config.d/10-muster.conf";
+
+    #[test]
+    fn a_static_address_is_the_host_s_name_and_its_only_network() {
+        let site = site(
+            Network::Static {
+                address: "192.0.2.10/24".into(),
+                gateway: Some("192.0.2.1".into()),
+                dns: vec!["192.0.2.53".into(), "2001:db8::53".into()],
+            },
+            &[],
+        );
+        assert_eq!(
+            content(&site, NETWORK),
+            "[Match]\nType=ether\nName=en* eth*\n\n[Network]\nAddress=192.0.2.10/24\n\
+             Gateway=192.0.2.1\nDNS=192.0.2.53\nDNS=2001:db8::53\nDomains=example.org\n\
+             LLMNR=no\nMulticastDNS=no\n"
+        );
+        assert_eq!(
+            content(&site, "etc/hosts"),
+            "127.0.0.1 localhost\n192.0.2.10 office.example.org office\n\
+             192.0.2.10 webmail.example.org\n::1 localhost ip6-localhost ip6-loopback\n\
+             ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
+        );
+        assert!(content(&site, KEYBOARD).contains("XKBLAYOUT=\"de\"\n"));
+        assert_eq!(content(&site, "etc/timezone"), "Europe/Berlin\n");
+    }
+
+    #[test]
+    fn with_dhcp_the_host_knows_itself_by_a_loopback_address() {
+        let site = site(Network::Dhcp {}, &[]);
+        assert!(content(&site, NETWORK).contains("[Network]\nDHCP=yes\n"));
+        assert!(content(&site, "etc/hosts").contains("127.0.1.1 office.example.org office\n"));
+    }
+
+    #[test]
+    fn ssh_takes_passwords_only_from_an_administrator_without_a_key_and_never_root() {
+        for (keys, word) in [(&["ssh-ed25519 AAAA"][..], "no"), (&[], "yes")] {
+            let text = content(&site(Network::Dhcp {}, keys), SSHD);
+            assert!(
+                text.contains(&format!("\nPasswordAuthentication {word}\n")),
+                "{text}"
+            );
+            assert!(text.contains("\nPermitRootLogin no\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_replaced_in_one_step() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        std::fs::create_dir(root.path().join("etc")).expect("a folder");
+        std::fs::write(
+            root.path().join("etc/resolv.conf"),
+            "nameserver 192.0.2.1\n",
+        )
+        .expect("w");
+        for target in ["../run/a", "../run/b", "../run/b"] {
+            link(root.path(), "etc/resolv.conf", target).expect("linked");
+            let path = root.path().join("etc/resolv.conf");
+            assert_eq!(std::fs::read_link(path).expect("a link"), Path::new(target));
+        }
+        assert_eq!(
+            std::fs::read_dir(root.path().join("etc"))
+                .expect("a folder")
+                .count(),
+            1
+        );
+    }
+}

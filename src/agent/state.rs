@@ -67,7 +67,8 @@ pub fn bind(root: &Path, copy: &Path, path: &str) -> Result<()> {
 
 /// Whether something is mounted exactly here.
 pub fn mounted(path: &Path) -> Result<bool> {
-    let table = Path::new("/proc/self/mountinfo");
+    // The thread's own: a thread may have a mount namespace of its own.
+    let table = Path::new("/proc/thread-self/mountinfo");
     let text = std::fs::read_to_string(table).map_err(at(table))?;
     Ok(mount_points(&text)
         .iter()
