@@ -1,13 +1,14 @@
 //! The `muster` command.
 
-use clap::Parser;
+use clap::FromArgMatches;
 use muster::cli::{
-    Cli, Command, agent, answers, check, diagnose, fetch, lock, plan, report, status, verify,
+    Cli, Command, agent, answers, check, completions, diagnose, fetch, help, lock, man, plan,
+    report, status, verify,
 };
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&help::command().get_matches()).unwrap_or_else(|e| e.exit());
     let result = match &cli.command {
         Command::Agent(args) => agent::run(&cli, args),
         Command::Answers(args) => answers::run(&cli, args),
@@ -18,6 +19,8 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(&cli, args),
         Command::Verify(args) => verify::run(&cli, args),
         Command::Diagnose(args) => diagnose::run(&cli, args),
+        Command::Completions(args) => completions::run(&cli, args),
+        Command::Man(args) => man::run(&cli, args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

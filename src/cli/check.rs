@@ -1,7 +1,8 @@
 //! `muster check`: reads profiles and says what is wrong with them.
 
-use super::{Cli, exit, report};
+use super::{Cli, exit, out, report};
 use crate::profile::Stack;
+use serde_json::json;
 
 /// Options of `check`.
 #[derive(Debug, clap::Args)]
@@ -30,27 +31,22 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     };
     let mut code = exit::OK;
     for name in names {
-        match Stack::load(&source, &name, args.base.as_deref()) {
-            Ok(stack) if args.json => {
-                println!(
-                    "{}",
-                    serde_json::json!({ "stack": stack.name, "sound": true })
-                );
+        let loaded = Stack::load(&source, &name, args.base.as_deref());
+        if loaded.is_err() {
+            code = exit::INVALID;
+        }
+        let text = match &loaded {
+            Ok(stack) if args.json => json!({ "stack": stack.name, "sound": true }).to_string(),
+            Ok(stack) => line(stack),
+            Err(error) if args.json => {
+                let problems = report::problems(error);
+                json!({ "stack": name, "sound": false, "problems": problems }).to_string()
             }
-            Ok(stack) => println!("{}", line(&stack)),
-            Err(error) => {
-                code = exit::INVALID;
-                if args.json {
-                    let problems = report::problems(&error);
-                    println!(
-                        "{}",
-                        serde_json::json!({ "stack": name, "sound": false, "problems": problems })
-                    );
-                } else {
-                    println!("{name}: not sound");
-                    eprintln!("{:?}", report::profile(error));
-                }
-            }
+            Err(_) => format!("{name}: not sound"),
+        };
+        out::write(text + "\n")?;
+        if let (Err(error), false) = (loaded, args.json) {
+            eprintln!("{:?}", report::profile(error));
         }
     }
     Ok(code)
@@ -72,6 +68,6 @@ fn line(stack: &Stack) -> String {
 }
 
 /// `1 role`, `2 roles`.
-pub(super) fn count(number: usize, noun: &str) -> String {
+fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

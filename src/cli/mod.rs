@@ -7,10 +7,14 @@ use std::path::PathBuf;
 pub mod agent;
 pub mod answers;
 pub mod check;
+pub mod completions;
 pub mod diagnose;
 pub mod exit;
 pub mod fetch;
+pub mod help;
 pub mod lock;
+pub mod man;
+pub mod out;
 pub mod plan;
 pub mod report;
 pub mod status;
@@ -53,6 +57,10 @@ pub enum Command {
     Verify(verify::Args),
     /// Say why something is red, and what to do next
     Diagnose(diagnose::Args),
+    /// What a shell needs to complete commands and options
+    Completions(completions::Args),
+    /// A manual page, for `man -l -`
+    Man(man::Args),
 }
 
 impl Cli {

@@ -1,6 +1,6 @@
 //! `muster plan`: what will happen, where, in which order, and what proves it.
 
-use super::{Cli, exit, report};
+use super::{Cli, exit, out, report};
 use crate::plan::{Plan, picture, words};
 use crate::profile::Stack;
 
@@ -44,6 +44,6 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         (_, Some(Graph::Mermaid)) => picture::mermaid(&plan),
         (_, None) => words::words(&stack, &plan),
     };
-    print!("{text}");
+    out::write(text)?;
     Ok(exit::OK)
 }
