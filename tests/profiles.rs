@@ -2,6 +2,8 @@
 //! with the words in `expected.txt` beside them. `UPDATE_GOLDEN=1` rewrites both.
 
 use muster::plan::{Plan, TaskKind, picture, words};
+use muster::profile::interfaces::{Field, INTERFACES};
+use muster::profile::probe_kinds::PROBE_KINDS;
 use muster::profile::{Source, Stack};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -180,4 +182,115 @@ fn every_built_in_stack_is_sound() {
             panic!("{name}: {error}");
         }
     }
+}
+
+/// The text between two markers of a document, as it should be.
+fn filled(document: &str, what: &str, table: &str) -> String {
+    let start = format!("<!-- {what}: made by tests/profiles.rs -->\n");
+    let end = format!("<!-- end of {what} -->");
+    let (before, rest) = document.split_once(&start).expect("the first marker");
+    let (_, after) = rest.split_once(&end).expect("the last marker");
+    format!("{before}{start}\n{table}\n{end}{after}")
+}
+
+fn fields(fields: &[Field]) -> String {
+    let one = |field: &Field| {
+        let mark = if field.required { "" } else { ", optional" };
+        format!("`{}` ({}{mark})", field.name, field.summary)
+    };
+    fields.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn the_reference_lists_every_interface_and_probe() {
+    let mut interfaces =
+        String::from("| interface | what it is | a need says | it receives |\n|---|---|---|---|\n");
+    for interface in INTERFACES {
+        let place = if interface.same_host {
+            ", on one host"
+        } else {
+            ""
+        };
+        interfaces += &format!(
+            "| `{}` | {}{place} | {} | {} |\n",
+            interface.name,
+            interface.summary,
+            fields(interface.parameters),
+            fields(interface.values)
+        );
+    }
+    let mut probes = String::from("| probe | green when | arguments |\n|---|---|---|\n");
+    for kind in PROBE_KINDS {
+        let required = kind.required.iter().map(|name| format!("`{name}`"));
+        let optional = kind.optional.iter().map(|name| format!("[`{name}`]"));
+        let arguments: Vec<String> = required.chain(optional).collect();
+        probes += &format!(
+            "| `{}` | {} | {} |\n",
+            kind.name,
+            kind.proves,
+            arguments.join(" ")
+        );
+    }
+    let path = Path::new("docs/profiles.md");
+    let document = std::fs::read_to_string(path).expect("the reference");
+    let expected = filled(
+        &filled(&document, "interfaces", &interfaces),
+        "probes",
+        &probes,
+    );
+    all_golden([golden(path, &expected)]);
+}
+
+#[test]
+fn every_probe_that_profiles_may_name_can_be_made() {
+    let named: Vec<&str> = PROBE_KINDS.iter().map(|kind| kind.name).collect();
+    let made: Vec<&str> = muster::bringup::probes::KINDS
+        .iter()
+        .map(|kind| kind.name())
+        .collect();
+    assert_eq!(named, made);
+}
+
+fn muster(arguments: &[&str]) -> assert_cmd::assert::Assert {
+    assert_cmd::Command::new(env!("CARGO_BIN_EXE_muster"))
+        .args(["--profiles", FIXTURES])
+        .args(arguments)
+        .env("NO_COLOR", "1")
+        .assert()
+}
+
+#[test]
+fn check_prints_one_line_for_a_sound_stack() {
+    muster(&["check", "one"])
+        .code(0)
+        .stderr("")
+        .stdout("one: sound (1 role, 6 services, 4 integrations, 2 phases; small-1)\n");
+}
+
+#[test]
+fn check_points_at_what_is_wrong_and_exits_with_3() {
+    let case = "tests/fixtures/refusals/unknown-key";
+    let assert = muster(&["check", case])
+        .code(3)
+        .stdout(format!("{case}: not sound\n"));
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    for words in [
+        "unknown key `unti` in [[step]]",
+        "tests/fixtures/refusals/unknown-key/services/broken.toml:7",
+        "7 │ unti = \"a.service\"",
+        "exactly one of these is expected: file",
+        "help: did you mean `unit`?",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in\n{said}");
+    }
+}
+
+#[test]
+fn plan_prints_the_same_plan_as_the_library_and_refuses_a_bad_stack_with_3() {
+    let plan = Plan::new(&load("two"));
+    let json = serde_json::to_string_pretty(&plan).expect("a plan is JSON");
+    muster(&["plan", "two", "--json"])
+        .code(0)
+        .stdout(json + "\n");
+    muster(&["plan", "nowhere"]).code(3).stdout("");
 }

@@ -2,7 +2,7 @@
 
 use super::problem::{Place, ProfileError, suggest_or_list};
 use super::reader::{Notes, document};
-use super::source::Source;
+use super::source::{Source, StackPlace};
 use super::{Base, OverlayFile, Service, Stack, bind, check, parse};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,9 @@ impl Stack {
         let Some(mut written) = document(&notes, &text, "stack", parse::stack::stack) else {
             return Err(invalid(notes));
         };
+        if let StackPlace::Named(folder) = &place {
+            same_name(&notes, "stack/stack/name", &written.name, folder);
+        }
         let default_base = base.map(str::to_owned).or(written.base.take());
         for (index, role) in written.roles.iter_mut().enumerate() {
             if role.base.is_empty() {
@@ -127,9 +130,9 @@ fn same_name(notes: &Notes, path: &str, written: &str, file: &str) {
     if written != file && !written.is_empty() {
         notes.problem(
             path,
-            format!("the file `{file}.toml` names itself `{written}`"),
-            "the name is that of the file".into(),
-            Some(format!("write name = \"{file}\", or rename the file")),
+            format!("`{file}` names itself `{written}`"),
+            "the name is that of the file or folder".into(),
+            Some(format!("write name = \"{file}\", or rename it")),
         );
     }
 }
