@@ -48,6 +48,8 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
             "lock": path,
             "packages": locked.lock.packages.len(),
             "changes": locked.changes,
+            "renewed": locked.renewed,
+            "solve-seconds": locked.solved_in.as_secs_f64(),
         });
         println!("{json}");
     } else {

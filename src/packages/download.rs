@@ -53,6 +53,16 @@ pub enum DownloadError {
     },
 }
 
+impl DownloadError {
+    /// Whether bytes came that are not the wanted ones.
+    fn is_wrong_content(&self) -> bool {
+        matches!(
+            self,
+            DownloadError::Digest { .. } | DownloadError::Size { .. }
+        )
+    }
+}
+
 /// Puts the file into the cache unless it is there. `progress` is told of bytes as they
 /// become certain or are taken back.
 pub fn download(
@@ -88,28 +98,23 @@ pub fn download(
         progress(wanted.size as i64);
         return Ok(());
     }
-    let mut told = 0;
-    let outcome = http::patiently(|| {
-        let result = attempt(transport, url, wanted, &mut file, &mut |bytes| {
-            told += bytes;
-            progress(bytes);
-        });
-        match result {
-            Ok(done) => Ok(Ok(done)),
-            Err(DownloadError::Http(error)) => Err(error),
-            Err(other) => Ok(Err(other)),
-        }
-    })
-    .map_err(DownloadError::Http)
-    .and_then(|done| done);
+    let told = std::cell::Cell::new(0);
+    // `position` bytes of the file are here now.
+    let tell = |position: u64| {
+        let position = position as i64;
+        progress(position - told.replace(position));
+    };
+    let left_behind = file.metadata().map_err(in_part)?.len() > 0;
+    let mut outcome = attempts(transport, url, wanted, &mut file, &tell);
+    // What an earlier run left behind may be rubbish; what comes in one piece is not.
+    if left_behind && outcome.as_ref().is_err_and(DownloadError::is_wrong_content) {
+        file.set_len(0).map_err(in_part)?;
+        outcome = attempts(transport, url, wanted, &mut file, &tell);
+    }
     if let Err(error) = outcome {
-        progress(-told);
-        // What is wrong from the first byte on is not worth resuming.
-        if matches!(
-            error,
-            DownloadError::Digest { .. } | DownloadError::Size { .. }
-        ) {
-            let _ = file.set_len(0);
+        tell(0);
+        if error.is_wrong_content() {
+            file.set_len(0).map_err(in_part)?;
         }
         return Err(error);
     }
@@ -120,13 +125,28 @@ pub fn download(
     })
 }
 
+/// Continues the partial file until it is whole, with patience.
+fn attempts(
+    transport: &Transport,
+    url: &str,
+    wanted: &Wanted,
+    file: &mut File,
+    tell: &dyn Fn(u64),
+) -> Result<(), DownloadError> {
+    http::patiently(|| match attempt(transport, url, wanted, file, tell) {
+        Ok(()) => Ok(Ok(())),
+        Err(DownloadError::Http(error)) => Err(error),
+        Err(other) => Ok(Err(other)),
+    })?
+}
+
 /// Continues the partial file once, and verifies it when it is whole.
 fn attempt(
     transport: &Transport,
     url: &str,
     wanted: &Wanted,
     file: &mut File,
-    progress: &mut dyn FnMut(i64),
+    tell: &dyn Fn(u64),
 ) -> Result<(), DownloadError> {
     let cache = |source| DownloadError::Cache {
         path: PathBuf::from(&wanted.sha256),
@@ -146,6 +166,7 @@ fn attempt(
             read => digest.update(&buffer[..read]),
         }
     }
+    tell(have);
     if have < wanted.size {
         let reply = transport.get(url, have)?;
         if reply.offset != have {
@@ -172,7 +193,7 @@ fn attempt(
             }
             digest.update(&buffer[..read]);
             file.write_all(&buffer[..read]).map_err(cache)?;
-            progress(read as i64);
+            tell(have);
         }
         if have < wanted.size && body.limit() > 0 {
             return Err(DownloadError::Http(HttpError::Connection {

@@ -22,7 +22,7 @@ pub enum PackagesError {
         source: IndexError,
     },
     /// A role cannot be satisfied.
-    #[error("role {role} cannot be built: {source}")]
+    #[error("role {role} needs {source}")]
     Unsatisfied {
         /// Role.
         role: String,

@@ -2,9 +2,9 @@
 
 use super::apt::mirror::Mirrors;
 use super::cache::Cache;
-use super::download::{Wanted, download};
+use super::download::{DownloadError, Wanted, download};
 use super::error::PackagesError;
-use super::http::Transport;
+use super::http::{HttpError, Transport};
 use super::lock::{Lock, Package};
 use indicatif::ProgressBar;
 use std::collections::BTreeMap;
@@ -64,12 +64,17 @@ pub fn fetch(
     progress.set_length(done.fetched_bytes);
     let queue = Mutex::new(missing);
     let failure = Mutex::new(None);
-    let transport = Transport::default();
+    let places = Places {
+        cache,
+        mirrors,
+        transport: Transport::default(),
+    };
     std::thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
             scope.spawn(|| {
                 while let Some(package) = next(&queue) {
-                    if let Err(error) = one(package, cache, mirrors, &transport, progress) {
+                    let result = places.one(lock, package, progress);
+                    if let Err(error) = result {
                         if let Ok(mut queue) = queue.lock() {
                             queue.clear();
                         }
@@ -91,27 +96,62 @@ fn next<'l>(queue: &Mutex<Vec<&'l Package>>) -> Option<&'l Package> {
     queue.lock().ok()?.pop()
 }
 
-fn one(
-    package: &Package,
-    cache: &Cache,
-    mirrors: &Mirrors,
-    transport: &Transport,
-    progress: &ProgressBar,
-) -> Result<(), PackagesError> {
-    let wanted = Wanted {
-        sha256: package.sha256.clone(),
-        size: package.size,
-    };
-    let mirror = mirrors
-        .url(&package.base, &package.archive)
-        .unwrap_or_default();
-    let url = format!("{mirror}/{}", package.path);
-    let told = |bytes: i64| match u64::try_from(bytes) {
-        Ok(more) => progress.inc(more),
-        Err(_) => progress.dec(bytes.unsigned_abs()),
-    };
-    download(transport, cache, &url, &wanted, &told).map_err(|source| PackagesError::Fetch {
-        package: package.key(),
-        source,
-    })
+/// Where files come from and go to.
+struct Places<'a> {
+    cache: &'a Cache,
+    mirrors: &'a Mirrors,
+    transport: Transport,
+}
+
+impl Places<'_> {
+    fn one(
+        &self,
+        lock: &Lock,
+        package: &Package,
+        progress: &ProgressBar,
+    ) -> Result<(), PackagesError> {
+        let mirror = self.mirrors.url(&package.base, &package.archive);
+        let url = format!("{}/{}", mirror.unwrap_or_default(), package.path);
+        let result = match self.from(&url, package, progress) {
+            Err(DownloadError::Http(HttpError::Missing { url, status })) => {
+                match self.snapshot(lock, package) {
+                    Some(snapshot) => self.from(&snapshot, package, progress),
+                    None => Err(HttpError::Missing { url, status }.into()),
+                }
+            }
+            other => other,
+        };
+        result.map_err(|source| PackagesError::Fetch {
+            package: package.key(),
+            source,
+        })
+    }
+
+    fn from(
+        &self,
+        url: &str,
+        package: &Package,
+        progress: &ProgressBar,
+    ) -> Result<(), DownloadError> {
+        let wanted = Wanted {
+            sha256: package.sha256.clone(),
+            size: package.size,
+        };
+        let told = |bytes: i64| match u64::try_from(bytes) {
+            Ok(more) => progress.inc(more),
+            Err(_) => progress.dec(bytes.unsigned_abs()),
+        };
+        download(&self.transport, self.cache, url, &wanted, &told)
+    }
+
+    /// Where the distribution keeps what its archive has dropped.
+    fn snapshot(&self, lock: &Lock, package: &Package) -> Option<String> {
+        let release = lock.releases.iter().find(|release| {
+            (&release.base, &release.archive, &release.suite)
+                == (&package.base, &package.archive, &package.suite)
+        })?;
+        let date = release.date.parse().ok()?;
+        self.mirrors
+            .snapshot(&package.base, &package.archive, &package.path, date)
+    }
 }

@@ -457,7 +457,8 @@ pub struct Archive {
     pub fingerprints: Vec<String>,
     /// ASCII-armoured certificates.
     pub keys: String,
-    /// URL pattern of a service that keeps old files, `{sha1}`-free: `{path}` is replaced; may be absent.
+    /// URL pattern of a service that keeps old files: `{moment}` becomes a time like
+    /// `20260131T120000Z`, `{path}` the path below the mirror.
     pub snapshot: Option<String>,
 }
 

@@ -9,7 +9,14 @@ use std::path::{Path, PathBuf};
 /// The URL of every archive of every base of a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mirrors {
-    chosen: BTreeMap<(String, String), String>,
+    chosen: BTreeMap<(String, String), Places>,
+}
+
+/// Where the files of one archive are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Places {
+    url: String,
+    snapshot: Option<String>,
 }
 
 /// One URL and suite of the machine's own apt.
@@ -73,8 +80,11 @@ impl Mirrors {
                     .or_else(|| from.configured.get(&archive.name).cloned())
                     .or_else(|| of_apt(archive, &from.apt))
                     .unwrap_or_else(|| archive.mirror.clone());
-                let url = url.trim_end_matches('/').to_owned();
-                chosen.insert((base.name.clone(), archive.name.clone()), url);
+                let places = Places {
+                    url: url.trim_end_matches('/').to_owned(),
+                    snapshot: archive.snapshot.clone(),
+                };
+                chosen.insert((base.name.clone(), archive.name.clone()), places);
             }
         }
         Mirrors { chosen }
@@ -82,9 +92,29 @@ impl Mirrors {
 
     /// The URL of an archive, without a slash at the end.
     pub fn url(&self, base: &str, archive: &str) -> Option<&str> {
-        self.chosen
-            .get(&(base.to_owned(), archive.to_owned()))
-            .map(String::as_str)
+        Some(&self.places(base, archive)?.url)
+    }
+
+    /// Where the archive's snapshot service keeps a file of a suite whose release file was
+    /// made at `date`. A day later the service has seen that release, and the archive has not
+    /// yet removed what it replaced.
+    pub fn snapshot(
+        &self,
+        base: &str,
+        archive: &str,
+        path: &str,
+        date: jiff::Timestamp,
+    ) -> Option<String> {
+        let pattern = self.places(base, archive)?.snapshot.as_ref()?;
+        let later = date
+            .checked_add(jiff::SignedDuration::from_hours(24))
+            .ok()?;
+        let moment = later.strftime("%Y%m%dT%H%M%SZ").to_string();
+        Some(pattern.replace("{moment}", &moment).replace("{path}", path))
+    }
+
+    fn places(&self, base: &str, archive: &str) -> Option<&Places> {
+        self.chosen.get(&(base.to_owned(), archive.to_owned()))
     }
 }
 

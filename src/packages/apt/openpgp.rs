@@ -79,7 +79,7 @@ fn read_certificates(keys: &str) -> Result<Vec<SignedPublicKey>, OpenPgpError> {
             .find(END)
             .ok_or_else(|| OpenPgpError::Keys("a block has no end".into()))?
             + END.len();
-        let (parsed, _) = SignedPublicKey::from_armor_many(block[..end].as_bytes())
+        let (parsed, _) = SignedPublicKey::from_armor_many(&block.as_bytes()[..end])
             .map_err(|error| OpenPgpError::Keys(error.to_string()))?;
         for certificate in parsed {
             certificates.push(certificate.map_err(|error| OpenPgpError::Keys(error.to_string()))?);

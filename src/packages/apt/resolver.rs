@@ -12,11 +12,11 @@ use std::collections::{BTreeSet, HashMap};
 /// How many choices may be taken back before the search gives up.
 const RESTARTS: usize = 64;
 
-/// Why no closure exists.
+/// Why no closure exists; reads on from "role office needs …".
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum Unsatisfied {
     /// A package asked for by name does not exist.
-    #[error("it needs {name}, which no archive has{}", hint(.nearest.as_ref()))]
+    #[error("{name}, which no archive has{}", hint(.nearest.as_ref()))]
     Missing {
         /// The name.
         name: String,
@@ -24,7 +24,7 @@ pub enum Unsatisfied {
         nearest: Option<String>,
     },
     /// Following the dependencies ends at something that does not exist or clashes.
-    #[error("it needs {}", words(.chain, .cause))]
+    #[error("{}", words(.chain, .cause))]
     Chain {
         /// A requested package, then what it needs, and so on.
         chain: Vec<String>,
@@ -32,7 +32,7 @@ pub enum Unsatisfied {
         cause: Cause,
     },
     /// An index contradicts itself.
-    #[error(transparent)]
+    #[error("packages whose index makes no sense: {0}")]
     Index(#[from] IndexErrorText),
 }
 

@@ -40,6 +40,8 @@ pub struct Locked {
     pub changes: Vec<Change>,
     /// Bases whose kept versions fit nothing any more, so that all were chosen anew.
     pub renewed: Vec<String>,
+    /// Time spent on reading indexes, resolving and ordering, without network and disk.
+    pub solved_in: std::time::Duration,
 }
 
 /// A package whose version is not what it was.
@@ -76,6 +78,7 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
         accounts: accounts(stack)?,
     };
     let mut renewed = Vec::new();
+    let mut solved_in = std::time::Duration::ZERO;
     for base in stack.bases.values() {
         let suites = read_base(&reader, base)?;
         lock.releases
@@ -85,6 +88,7 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
         } else {
             versions(options.previous, &base.name)
         };
+        let start = std::time::Instant::now();
         let locked = match lock_base(stack, base, &suites, &kept) {
             Err(PackagesError::Unsatisfied { .. }) if !kept.is_empty() => {
                 renewed.push(base.name.clone());
@@ -92,6 +96,7 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
             }
             other => other?,
         };
+        solved_in += start.elapsed();
         lock.roles.extend(locked.0);
         lock.packages.extend(locked.1);
     }
@@ -111,6 +116,7 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
         lock,
         changes,
         renewed,
+        solved_in,
     })
 }
 

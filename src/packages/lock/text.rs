@@ -51,8 +51,17 @@ struct Request<'a> {
 #[derive(Serialize)]
 struct BaseRequest<'a> {
     architecture: &'a str,
-    archives: Vec<(&'a str, &'a str, &'a [String], &'a [String], &'a [String])>,
+    archives: Vec<ArchiveRequest<'a>>,
     accounts: &'a [crate::profile::Account],
+}
+
+#[derive(Serialize)]
+struct ArchiveRequest<'a> {
+    name: &'a str,
+    origin: &'a str,
+    suites: &'a [String],
+    components: &'a [String],
+    fingerprints: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -94,14 +103,12 @@ impl Lock {
     /// SHA-256 (hex) of what a stack asks for, as it stands in [`Lock::request`].
     pub fn request_digest(stack: &Stack) -> String {
         let bases = stack.bases.values().map(|base| {
-            let archives = base.archives.iter().map(|archive| {
-                (
-                    archive.name.as_str(),
-                    archive.origin.as_str(),
-                    archive.suites.as_slice(),
-                    archive.components.as_slice(),
-                    archive.fingerprints.as_slice(),
-                )
+            let archives = base.archives.iter().map(|archive| ArchiveRequest {
+                name: &archive.name,
+                origin: &archive.origin,
+                suites: &archive.suites,
+                components: &archive.components,
+                fingerprints: &archive.fingerprints,
             });
             let request = BaseRequest {
                 architecture: &base.architecture,

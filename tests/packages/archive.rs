@@ -1,0 +1,278 @@
+//! A miniature archive: the files a mirror serves, made and signed on the spot, and a stack
+//! that asks for them.
+
+use crate::key::{DAY, Key, MADE};
+use muster::packages::apt::mirror::Preferences;
+use muster::packages::cache::Cache;
+use muster::packages::lock::{Lock, LockOptions, Locked, lock_stack};
+use muster::packages::{Mirrors, PackagesError};
+use muster::profile::{Archive, Base, Demo, Role, Stack};
+use pgp::crypto::hash::HashAlgorithm;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// One suite as it will be written.
+#[derive(Clone)]
+pub struct Suite {
+    pub name: String,
+    pub origin: String,
+    /// Component → stanzas, without Filename, Size and SHA256.
+    pub components: Vec<(String, String)>,
+    /// Days after [`MADE`].
+    pub day: u32,
+    pub valid_days: Option<u32>,
+    pub by_hash: bool,
+    /// `.xz`, `.gz`, `.zst` or nothing.
+    pub suffix: &'static str,
+    pub digest: HashAlgorithm,
+    pub signature_lives: Option<u32>,
+}
+
+impl Suite {
+    pub fn new(name: &str, stanzas: &str) -> Suite {
+        Suite {
+            name: name.into(),
+            origin: "Mini".into(),
+            components: vec![("main".into(), stanzas.into())],
+            day: 10,
+            valid_days: None,
+            by_hash: true,
+            suffix: ".xz",
+            digest: HashAlgorithm::Sha256,
+            signature_lives: None,
+        }
+    }
+}
+
+/// A folder that a mirror could serve, and a cache.
+pub struct Miniature {
+    pub folder: tempfile::TempDir,
+    pub key: Key,
+}
+
+impl Miniature {
+    pub fn new(key: Key) -> Miniature {
+        Miniature {
+            folder: tempfile::tempdir().unwrap(),
+            key,
+        }
+    }
+
+    pub fn mirror(&self) -> PathBuf {
+        self.folder.path().join("mirror")
+    }
+
+    pub fn cache(&self) -> Cache {
+        Cache::new(self.folder.path().join("cache"))
+    }
+
+    pub fn url(&self) -> String {
+        format!("file://{}", self.mirror().display())
+    }
+
+    /// Writes and signs a suite; pool files hold the name and version of their package.
+    pub fn write(&self, suite: &Suite) {
+        let dist = self.mirror().join("dists").join(&suite.name);
+        let mut listed = String::new();
+        for (component, stanzas) in &suite.components {
+            let index = self.complete(stanzas);
+            let plain = format!("{component}/binary-amd64/Packages");
+            listed += &line(index.as_bytes(), &plain);
+            let packed = pack(index.as_bytes(), suite.suffix);
+            let name = format!("{plain}{}", suite.suffix);
+            listed += &line(&packed, &name);
+            let place = if suite.by_hash {
+                let digest = hex::encode(Sha256::digest(&packed));
+                format!("{component}/binary-amd64/by-hash/SHA256/{digest}")
+            } else {
+                name
+            };
+            put(&dist.join(place), &packed);
+        }
+        let components: Vec<&str> = suite.components.iter().map(|(c, _)| c.as_str()).collect();
+        let mut release = format!(
+            "Origin: {}\nLabel: {}\nSuite: {}\nCodename: {}\nDate: {}\n",
+            suite.origin,
+            suite.origin,
+            suite.name,
+            suite.name,
+            date(suite.day)
+        );
+        if let Some(days) = suite.valid_days {
+            release += &format!("Valid-Until: {}\n", date(suite.day + days));
+        }
+        if suite.by_hash {
+            release += "Acquire-By-Hash: yes\n";
+        }
+        release += &format!(
+            "Architectures: amd64 i386\nComponents: {}\nSHA256:\n{listed}",
+            components.join(" ")
+        );
+        let after = suite.day * DAY;
+        let signed = self
+            .key
+            .sign(&release, after, suite.digest, suite.signature_lives);
+        put(&dist.join("InRelease"), signed.as_bytes());
+    }
+
+    /// Adds what an archive adds to a control paragraph, and the file itself.
+    fn complete(&self, stanzas: &str) -> String {
+        let mut index = String::new();
+        for stanza in stanzas
+            .split("\n\n")
+            .map(str::trim)
+            .filter(|s| !s.is_empty())
+        {
+            let field = |name: &str| {
+                let start = format!("{name}: ");
+                let line = stanza.lines().find_map(|line| line.strip_prefix(&start));
+                line.unwrap_or("all").to_owned()
+            };
+            let (name, version) = (field("Package"), field("Version"));
+            let architecture = field("Architecture");
+            let content = format!("{name} {version} {architecture}\n");
+            let path = format!(
+                "pool/{name}_{}_{architecture}.deb",
+                version.replace(':', "%3a")
+            );
+            put(&self.mirror().join(&path), content.as_bytes());
+            let architecture = match stanza.contains("\nArchitecture:") {
+                true => String::new(),
+                false => "Architecture: all\n".into(),
+            };
+            index += &format!(
+                "{stanza}\n{architecture}Filename: {path}\nSize: {}\nSHA256: {}\n\n",
+                content.len(),
+                hex::encode(Sha256::digest(content.as_bytes()))
+            );
+        }
+        index
+    }
+
+    /// A base on this archive.
+    pub fn base(&self, suites: &[&str], components: &[&str]) -> Base {
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        Base {
+            name: "mini-1".into(),
+            summary: "Miniature".into(),
+            family: "ubuntu".into(),
+            version: "1".into(),
+            codename: "mini".into(),
+            architecture: "amd64".into(),
+            archives: vec![Archive {
+                name: "mini".into(),
+                mirror: self.url(),
+                origin: "Mini".into(),
+                suites: texts(suites),
+                components: texts(components),
+                fingerprints: vec![self.key.fingerprint()],
+                keys: self.key.armoured(),
+                snapshot: None,
+            }],
+            packages: vec![],
+            kernel: String::new(),
+            boot: vec![],
+            preseed: vec![],
+            accounts: vec![],
+            overlay: BTreeMap::new(),
+            state: vec![],
+        }
+    }
+
+    /// Locks as of [`MADE`] and `day` days.
+    pub fn lock(
+        &self,
+        stack: &Stack,
+        day: u32,
+        previous: Option<&Lock>,
+        update: bool,
+    ) -> Result<Locked, PackagesError> {
+        self.lock_from(stack, day, previous, update, false)
+    }
+
+    pub fn lock_from(
+        &self,
+        stack: &Stack,
+        day: u32,
+        previous: Option<&Lock>,
+        update: bool,
+        offline: bool,
+    ) -> Result<Locked, PackagesError> {
+        lock_stack(
+            stack,
+            &LockOptions {
+                mirrors: &mirrors(stack),
+                cache: &self.cache(),
+                offline,
+                previous,
+                update,
+                now: jiff::Timestamp::from_second(i64::from(MADE + day * DAY)).unwrap(),
+            },
+        )
+    }
+}
+
+pub fn mirrors(stack: &Stack) -> Mirrors {
+    Mirrors::choose(stack.bases.values(), &Preferences::default())
+}
+
+/// A stack whose one role wants these packages.
+pub fn stack(base: Base, packages: &[&str]) -> Stack {
+    Stack {
+        name: "tiny".into(),
+        summary: "A test".into(),
+        roles: vec![Role {
+            name: "office".into(),
+            summary: "Everything".into(),
+            base: base.name.clone(),
+            memory: 512,
+            cpus: 1,
+            disk: 2048,
+            services: vec![],
+            optional: vec![],
+            packages: packages.iter().map(|name| (*name).to_owned()).collect(),
+            recommends: false,
+            settings: BTreeMap::new(),
+        }],
+        services: BTreeMap::new(),
+        bases: BTreeMap::from([(base.name.clone(), base)]),
+        phases: vec![],
+        bindings: vec![],
+        demo: Demo::default(),
+    }
+}
+
+fn date(day: u32) -> String {
+    let seconds = i64::from(MADE + day * DAY);
+    let moment = jiff::Timestamp::from_second(seconds).unwrap();
+    moment.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string()
+}
+
+fn line(bytes: &[u8], path: &str) -> String {
+    let digest = hex::encode(Sha256::digest(bytes));
+    format!(" {digest} {:>8} {path}\n", bytes.len())
+}
+
+fn pack(bytes: &[u8], suffix: &str) -> Vec<u8> {
+    match suffix {
+        ".xz" => {
+            let mut writer = liblzma::write::XzEncoder::new(Vec::new(), 1);
+            writer.write_all(bytes).unwrap();
+            writer.finish().unwrap()
+        }
+        ".gz" => {
+            let mut writer = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+            writer.write_all(bytes).unwrap();
+            writer.finish().unwrap()
+        }
+        ".zst" => zstd::encode_all(bytes, 1).unwrap(),
+        _ => bytes.to_vec(),
+    }
+}
+
+pub fn put(path: &Path, bytes: &[u8]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}

@@ -1,0 +1,135 @@
+//! Files come whole or not at all, whatever the mirror does.
+
+use crate::archive::{Miniature, Suite, put, stack};
+use crate::key::Key;
+use crate::server::{Mood, serve};
+use indicatif::ProgressBar;
+use muster::packages::apt::mirror::{Mirrors, Preferences};
+use muster::packages::fetch::fetch;
+use muster::packages::lock::Lock;
+use muster::profile::Stack;
+
+const PACKAGES: &str = "Package: a\nVersion: 1\nDepends: b\n\nPackage: b\nVersion: 2\n";
+
+fn locked() -> (Miniature, Stack, Lock) {
+    let mini = Miniature::new(Key::new());
+    mini.write(&Suite::new("noble", PACKAGES));
+    let stack = stack(mini.base(&["noble"], &["main"]), &["a"]);
+    let lock = mini.lock(&stack, 11, None, false).unwrap().lock;
+    (mini, stack, lock)
+}
+
+fn at(stack: &Stack, url: &str) -> Mirrors {
+    let preferences = Preferences {
+        given: vec![url.to_owned()],
+        ..Preferences::default()
+    };
+    Mirrors::choose(stack.bases.values(), &preferences)
+}
+
+fn holds_all(mini: &Miniature, lock: &Lock) {
+    for package in &lock.packages {
+        let got = std::fs::read_to_string(mini.cache().path(&package.sha256)).unwrap();
+        let wanted = format!("{} {} all\n", package.name, package.version);
+        assert_eq!(got, wanted);
+        assert!(!mini.cache().part(&package.sha256).exists());
+    }
+}
+
+#[test]
+fn every_mood_of_a_mirror_ends_with_the_right_files() {
+    for mood in [Mood::Resuming, Mood::Forgetful, Mood::Faltering, Mood::Busy] {
+        let (mini, stack, lock) = locked();
+        let server = serve(mini.mirror(), mood);
+        let mirrors = at(&stack, &server.url);
+        // What an earlier run left behind.
+        put(&mini.cache().part(&lock.packages[0].sha256), b"a 1 ");
+        let bar = ProgressBar::hidden();
+        let done = fetch(&lock, &mini.cache(), Some(&mirrors), &bar).unwrap();
+        assert_eq!((done.files, done.fetched_files), (2, 2));
+        assert_eq!(bar.position(), bar.length().unwrap());
+        holds_all(&mini, &lock);
+        let first = server
+            .requests
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|r| r.ends_with("_1_all.deb from 4"));
+        assert!(first, "the partial file was not resumed");
+        let again = fetch(&lock, &mini.cache(), None, &bar).unwrap();
+        assert_eq!(again.fetched_files, 0);
+    }
+}
+
+#[test]
+fn a_partial_file_that_is_rubbish_is_fetched_anew() {
+    let (mini, stack, lock) = locked();
+    let server = serve(mini.mirror(), Mood::Resuming);
+    let mirrors = at(&stack, &server.url);
+    put(&mini.cache().part(&lock.packages[0].sha256), b"x 1 ");
+    let bar = ProgressBar::hidden();
+    fetch(&lock, &mini.cache(), Some(&mirrors), &bar).unwrap();
+    holds_all(&mini, &lock);
+}
+
+#[test]
+fn a_file_that_is_gone_or_changed_is_named() {
+    let (mini, stack, lock) = locked();
+    let mirrors = at(&stack, &mini.url());
+    let bar = ProgressBar::hidden();
+    let path = mini.mirror().join(&lock.packages[1].path);
+    let honest = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let words =
+        |error: muster::packages::PackagesError| error.to_string().replace(&mini.url(), "[mirror]");
+    let error = fetch(&lock, &mini.cache(), Some(&mirrors), &bar).unwrap_err();
+    assert_eq!(
+        words(error),
+        "b:all=2 cannot be fetched: [mirror]/pool/b_2_all.deb: not there (HTTP 404)"
+    );
+    put(&path, b"b 3 all\n");
+    let error = fetch(&lock, &mini.cache(), Some(&mirrors), &bar).unwrap_err();
+    assert!(words(error).starts_with(
+        "b:all=2 cannot be fetched: [mirror]/pool/b_2_all.deb is not the file the lock or index \
+         names: its SHA-256 is "
+    ));
+    assert!(!mini.cache().has(&lock.packages[1].sha256));
+    put(&path, &[honest.as_slice(), b"more"].concat());
+    let error = fetch(&lock, &mini.cache(), Some(&mirrors), &bar).unwrap_err();
+    assert_eq!(
+        words(error),
+        "b:all=2 cannot be fetched: [mirror]/pool/b_2_all.deb has 9 bytes, not 8"
+    );
+}
+
+#[test]
+fn offline_names_what_is_missing() {
+    let (mini, _, lock) = locked();
+    let error = fetch(&lock, &mini.cache(), None, &ProgressBar::hidden()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the cache lacks 2 of the locked files, and --offline forbids to fetch them: a:all=1, b:all=2"
+    );
+}
+
+#[test]
+fn a_file_that_the_mirror_dropped_comes_from_the_snapshot_service() {
+    let (mini, mut stack, lock) = locked();
+    let dropped = mini.mirror().join(&lock.packages[1].path);
+    // A day after the release file was made: 11 January 2026.
+    let kept = mini.folder.path().join("snapshot/20260112T000000Z");
+    put(
+        &kept.join(&lock.packages[1].path),
+        &std::fs::read(&dropped).unwrap(),
+    );
+    std::fs::remove_file(&dropped).unwrap();
+    let pattern = format!(
+        "file://{}/snapshot/{{moment}}/{{path}}",
+        mini.folder.path().display()
+    );
+    let base = stack.bases.get_mut("mini-1").unwrap();
+    base.archives[0].snapshot = Some(pattern);
+    let mirrors = at(&stack, &mini.url());
+    fetch(&lock, &mini.cache(), Some(&mirrors), &ProgressBar::hidden()).unwrap();
+    holds_all(&mini, &lock);
+}

@@ -1,0 +1,15 @@
+//! From a signed archive to verified files: order of versions, closures, locks, refusals.
+
+#![allow(clippy::unwrap_used)]
+
+mod archive;
+mod bases;
+mod closure_equals_apt;
+mod downloads;
+mod key;
+mod locks;
+mod mirrors;
+mod refusals;
+mod resolver;
+mod server;
+mod versions;
