@@ -4,13 +4,17 @@
 //! again finishes it.
 
 use super::facts::Facts;
-use super::partition;
+use super::partition::{self, Partition};
 use super::state;
 use super::{AgentError, OWN, Result, at, write_if_new};
 use crate::bringup::process::{ProcessError, Program};
+use crate::image::disk::gpt::GptError;
+use crate::image::disk::{grow, kernel};
+use crate::plan::Plan;
 use crate::site::durable;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{major, minor, stat};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
@@ -33,9 +37,27 @@ pub fn run() -> Result<()> {
         })?;
         let own = (major(status.st_dev), minor(status.st_dev));
         let partition = partition::find(Path::new("/sys"), own, "data")?;
+        if let Err(error) = extend(&partition) {
+            // The host is whole without the new room.
+            eprintln!("muster: the data partition keeps its size: {error}");
+        }
         bring(&partition.path(), data)?;
     }
-    establish(root, data, &facts.state())
+    let plan = Plan::new(&facts.stack);
+    let own = plan.hosts.iter().find(|host| host.role == facts.role);
+    establish(root, data, own.map_or(&[], |host| &host.state))
+}
+
+/// Lets the last partition, which is ours, fill a disk that has become larger.
+fn extend(partition: &Partition) -> std::result::Result<(), GptError> {
+    let disk = File::options()
+        .read(true)
+        .write(true)
+        .open(partition.disk_path())?;
+    match grow::grow(&disk)? {
+        Some(grown) => Ok(kernel::resize_partition(&disk, &grown)?),
+        None => Ok(()),
+    }
 }
 
 /// Copies what was never copied, and binds all state over the root.
@@ -95,7 +117,7 @@ fn bring(device: &Path, data: &Path) -> Result<()> {
 
 /// Whether the partition is larger than its file system by a block group or more.
 fn room_to_grow(device: &Path) -> Result<bool> {
-    let mut file = std::fs::File::open(device).map_err(at(device))?;
+    let mut file = File::open(device).map_err(at(device))?;
     let size = file.seek(SeekFrom::End(0)).map_err(at(device))?;
     let mut superblock = [0; 1024];
     file.seek(SeekFrom::Start(1024)).map_err(at(device))?;
@@ -155,7 +177,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = folder.path().join("disk");
         for options in [&["-O", "64bit"][..], &["-O", "^64bit"], &["-b", "1024"]] {
-            let file = std::fs::File::create(&path).expect("a file");
+            let file = File::create(&path).expect("a file");
             file.set_len(64 << 20).expect("sized");
             let status = std::process::Command::new("mke2fs")
                 .args(["-q", "-t", "ext4", "-F"])
@@ -238,7 +260,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().expect("a temporary directory");
         let disk = folder.path().join("disk");
-        let file = std::fs::File::create(&disk).expect("a file");
+        let file = File::create(&disk).expect("a file");
         file.set_len(48 << 20).expect("sized");
         let made = std::process::Command::new("mke2fs")
             .args(["-q", "-t", "ext4", "-F"])

@@ -3,7 +3,6 @@
 use super::{AgentError, Result, at};
 use crate::profile::Stack;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Where the file stands in the image, without the leading slash.
@@ -30,34 +29,5 @@ impl Facts {
             path,
             reason: error.to_string(),
         })
-    }
-
-    /// State paths of this host, those of the base and of its services: sorted, none inside
-    /// another.
-    pub fn state(&self) -> Vec<String> {
-        let role = self.stack.roles.iter().find(|role| role.name == self.role);
-        let base = role.and_then(|role| self.stack.bases.get(&role.base));
-        let services = role
-            .map(|role| role.services.as_slice())
-            .unwrap_or_default();
-        let services = services
-            .iter()
-            .filter_map(|name| self.stack.services.get(name));
-        let all: BTreeSet<&str> = base
-            .into_iter()
-            .flat_map(|base| &base.state)
-            .chain(services.flat_map(|service| &service.state))
-            .map(|state| state.path.as_str())
-            .collect();
-        let inside = |path: &str| {
-            Path::new(path)
-                .ancestors()
-                .skip(1)
-                .any(|above| above.to_str().is_some_and(|above| all.contains(above)))
-        };
-        all.iter()
-            .filter(|path| !inside(path))
-            .map(|path| (*path).to_string())
-            .collect()
     }
 }
