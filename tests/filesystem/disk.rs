@@ -7,7 +7,7 @@ use std::path::Path;
 
 use muster::image::disk::gpt::{Description, Guid, SECTOR, Table};
 use muster::image::disk::qcow2::{self, Compression};
-use muster::image::disk::{grow, raw};
+use muster::image::disk::{grow, kernel, raw};
 use muster::image::filesystem::ext4::Ext4;
 use muster::image::filesystem::{BlockSink, Filesystem, Window};
 
@@ -326,4 +326,37 @@ fn a_raw_copy_is_equal_and_stays_sparse() {
     let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
     assert!(read("from") == read("to"));
     assert!(to.metadata().unwrap().blocks() * 512 < 20 * MIB);
+}
+
+#[test]
+fn the_kernel_takes_over_the_new_length_of_a_partition_in_use() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: not root, no loop device");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("disk");
+    let table = table();
+    let file = create(&image, table.size);
+    table.write(&[], &file).unwrap();
+    file.set_len(table.size + 100 * MIB).unwrap();
+    let arguments = ["--partscan", "--find", "--show"].map(OsStr::new);
+    let device = run("losetup", &[&arguments[..], &[image.as_os_str()]].concat());
+    let device = device.trim();
+    let name = device.trim_start_matches("/dev/");
+    let size = || fs::read_to_string(format!("/sys/block/{name}/{name}p5/size")).ok();
+    let before = size();
+    let disk = File::options().read(true).write(true).open(device).unwrap();
+    let grown = grow::grow(&disk).unwrap().unwrap();
+    let result = kernel::resize_partition(&disk, &grown);
+    let after = size();
+    drop(disk);
+    run("losetup", &["-d".as_ref(), device.as_ref()]);
+    if before.is_none() {
+        eprintln!("SKIPPED: this kernel shows no partitions of loop devices");
+        return;
+    }
+    result.unwrap();
+    assert_eq!(before.unwrap().trim(), (90 * 2048).to_string());
+    assert_eq!(after.unwrap().trim(), (190 * 2048).to_string());
 }

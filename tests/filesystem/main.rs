@@ -5,5 +5,6 @@
 mod bench;
 mod disk;
 mod ext4;
+mod fat;
 mod mounted;
 mod random;

@@ -29,7 +29,9 @@ struct Argument {
     data: *mut c_void,
 }
 
-nix::ioctl_write_ptr_bad!(blkpg, nix::request_code_none!(0x12, 105), Argument);
+mod call {
+    nix::ioctl_write_ptr_bad!(blkpg, nix::request_code_none!(0x12, 105), super::Argument);
+}
 
 /// Gives the kernel the new length of a partition on a block device.
 pub fn resize_partition(disk: &File, grown: &Grown) -> io::Result<()> {
@@ -47,6 +49,6 @@ pub fn resize_partition(disk: &File, grown: &Grown) -> io::Result<()> {
     };
     // SAFETY: both structures outlive the call and have the kernel's layout; the call only
     // reads them.
-    unsafe { blkpg(disk.as_raw_fd(), &argument) }?;
+    unsafe { call::blkpg(disk.as_raw_fd(), &argument) }?;
     Ok(())
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::tree::Tree;
 
 pub mod ext4;
+pub mod fat;
 
 /// Where a filesystem goes: a positioned writer that several threads may use at once.
 ///

@@ -226,14 +226,15 @@ mod tests {
 
     #[test]
     fn a_directory_is_indexed_only_when_one_block_is_not_enough() {
-        let names: Vec<Vec<u8>> = (0..254).map(|n| format!("{n:08}").into_bytes()).collect();
+        let names: Vec<Vec<u8>> = (0..256).map(|n| format!("{n:08}").into_bytes()).collect();
         let shape = |count: usize| {
             Shape::new(names[..count].iter().map(Vec::as_slice), &[0; 16])
                 .unwrap()
                 .blocks()
         };
         assert_eq!(shape(253), 1);
-        assert_eq!(shape(254), 3);
+        assert_eq!(shape(254), 2);
+        assert_eq!(shape(256), 3);
     }
 
     #[test]
