@@ -105,6 +105,44 @@ fn a_stack_that_is_not_there_is_refused_with_the_nearest_name() {
 }
 
 #[test]
+fn a_directory_before_the_built_in_profiles_replaces_whole_overlays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (path, content) in [
+        ("profiles/services/nginx.toml", "# mine\n"),
+        ("overlays/nginx/etc/only", "mine\n"),
+        ("overlays/nginx/etc/only~", "a backup\n"),
+    ] {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+        std::fs::write(path, content).expect("a file");
+    }
+    let source = Source::new(Some(folder.path()));
+    let read = |path: &str| {
+        source
+            .read(path)
+            .expect("text")
+            .map(|f| f.text.content.to_string())
+    };
+    assert_eq!(
+        read("profiles/services/nginx.toml").as_deref(),
+        Some("# mine\n")
+    );
+    assert!(
+        read("profiles/services/slapd.toml").is_some(),
+        "the others are still there"
+    );
+    let files = source.below("overlays/nginx").expect("files");
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["etc/only"]);
+    assert!(!source.below("overlays/slapd").expect("files").is_empty());
+    let inner = Source::new(Some(&folder.path().join("profiles")));
+    assert_eq!(
+        inner.below("overlays/nginx").expect("files").len(),
+        1,
+        "beside `profiles`"
+    );
+}
+
+#[test]
 fn a_base_on_the_command_line_overrides_where_the_role_fixes_none() {
     let stack = Stack::load(&source(), "two", Some("small-1")).unwrap();
     assert!(stack.roles.iter().all(|role| role.base == "small-1"));

@@ -1,9 +1,9 @@
 //! Every need finds its provider: by itself where there is one, else by `[[bind]]`.
 
 use super::interfaces;
+use super::notes::Notes;
 use super::parse::stack::Bind;
 use super::problem::suggest;
-use super::reader::Notes;
 use super::{Binding, Instance, Need, Stack};
 
 /// Binds every need of every instance; what cannot be bound is a problem. `providers` names

@@ -1,7 +1,8 @@
 //! Files to a checked [`Stack`].
 
+use super::notes::Notes;
 use super::problem::{Place, ProfileError, suggest_or_list};
-use super::reader::{Notes, document};
+use super::reader::document;
 use super::source::{Source, StackPlace};
 use super::{Base, OverlayFile, Service, Stack, bind, check, parse};
 use std::collections::{BTreeMap, BTreeSet};

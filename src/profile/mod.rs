@@ -8,6 +8,8 @@ pub mod source;
 mod bind;
 mod check;
 mod load;
+mod names;
+mod notes;
 mod parse;
 mod reader;
 

@@ -1,56 +1,14 @@
 //! A cursor over TOML that knows where everything stands and which keys were asked for, so
 //! that what nobody asked for is an error that points at it.
 
+use super::names::is_name;
+use super::notes::Notes;
 use super::problem::{Place, Problem, Text, suggest};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// What reading finds: problems, and where each value stands.
-#[derive(Debug, Default)]
-pub struct Notes {
-    /// In the order found.
-    pub problems: RefCell<Vec<Problem>>,
-    /// Path of a value (`service/nginx/port/0/number`) → its place.
-    pub places: RefCell<BTreeMap<String, Place>>,
-}
-
-impl Notes {
-    /// Adds a problem at the value with this path, or at the nearest value above it.
-    pub fn problem(&self, path: &str, what: String, why: String, hint: Option<String>) {
-        self.problem_in(self.place(path), what, why, hint);
-    }
-
-    /// Adds a problem.
-    pub fn problem_in(
-        &self,
-        place: Option<Place>,
-        what: String,
-        why: String,
-        hint: Option<String>,
-    ) {
-        self.problems.borrow_mut().push(Problem {
-            what,
-            place,
-            why,
-            hint,
-        });
-    }
-
-    /// The place of a value, or of the nearest value above it.
-    pub fn place(&self, path: &str) -> Option<Place> {
-        let places = self.places.borrow();
-        let mut path = path;
-        loop {
-            if let Some(place) = places.get(path) {
-                return Some(place.clone());
-            }
-            path = &path[..path.rfind('/')?];
-        }
-    }
-}
 
 /// One table of a text.
 pub struct Table<'d> {
@@ -476,22 +434,6 @@ impl<'d> Table<'d> {
             );
         }
     }
-}
-
-/// `[a-z][a-z0-9-]*`: services, roles, stacks, phases, needs and steps.
-pub fn is_name(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-}
-
-/// `[a-z][a-z0-9_]*`: what templates name.
-pub fn is_key(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// One of `choices` for `key`, by name.

@@ -1,5 +1,6 @@
 //! Where profiles, overlays and other data come from: a stack's own directory, then
-//! `--profiles DIR`, then what is built into the binary. The first that has a file wins.
+//! `--profiles DIR`, then what is built into the binary. The first that has a file wins; of
+//! an overlay, the first that has the folder.
 //!
 //! Paths are those of the project's tree: `profiles/services/nginx.toml`,
 //! `overlays/nginx/etc/…`, `image/…`, `qemu/…`.
@@ -207,9 +208,26 @@ impl Source {
         Ok(names)
     }
 
-    /// Every file below a folder, over all layers: path below it (without a leading slash) →
-    /// file. Editors' backup files (`…~`) are left out.
+    /// Every file below a folder, from the first layer that has the folder: path below it
+    /// (without a leading slash) → file. Layers are not mixed here, or what one layer has
+    /// dropped would come back from the next. Editors' backup files (`…~`) are left out.
     pub fn below(&self, folder: &str) -> Result<BTreeMap<String, Found>, ProfileError> {
+        for (index, layer) in self.layers.iter().enumerate() {
+            let files = match layer {
+                Layer::Nested { stack } => self.beneath(index).below(&nested(stack, folder))?,
+                layer => Source {
+                    layers: vec![layer.clone()],
+                }
+                .walk(folder)?,
+            };
+            if !files.is_empty() {
+                return Ok(files);
+            }
+        }
+        Ok(BTreeMap::new())
+    }
+
+    fn walk(&self, folder: &str) -> Result<BTreeMap<String, Found>, ProfileError> {
         let mut files = BTreeMap::new();
         let mut folders = vec![String::new()];
         while let Some(inner) = folders.pop() {

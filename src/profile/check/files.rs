@@ -1,8 +1,8 @@
 //! Steps and overlays fit each other, and every template parses.
 
 use super::template::{Scope, check_template, templates_of};
+use crate::profile::notes::Notes;
 use crate::profile::problem::suggest;
-use crate::profile::reader::Notes;
 use crate::profile::{Action, Service, Stack, Step};
 use std::collections::BTreeSet;
 

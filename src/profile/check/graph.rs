@@ -1,6 +1,6 @@
 //! What must hold of the wiring: phases follow it, it has no circle, routes have names.
 
-use crate::profile::reader::Notes;
+use crate::profile::notes::Notes;
 use crate::profile::{Instance, Stack};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -122,7 +122,7 @@ fn routes(stack: &Stack, notes: &Notes) {
             continue;
         };
         let place = format!("service/{service}/needs/{}/host", binding.need);
-        if !crate::profile::reader::is_name(host) {
+        if !crate::profile::names::is_name(host) {
             notes.problem(
                 &place,
                 format!("`{host}` is not a label of a DNS name"),

@@ -1,6 +1,6 @@
 //! What must hold on one host: bases, ports, state, and files of overlays.
 
-use crate::profile::reader::Notes;
+use crate::profile::notes::Notes;
 use crate::profile::{Role, Stack};
 use std::collections::BTreeMap;
 

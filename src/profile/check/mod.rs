@@ -6,8 +6,8 @@ mod host;
 mod template;
 
 use super::Stack;
+use super::notes::Notes;
 use super::problem::{suggest, suggest_or_list};
-use super::reader::Notes;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use files::files;

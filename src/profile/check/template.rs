@@ -2,8 +2,8 @@
 
 use super::files::step_lists;
 use crate::profile::interfaces;
+use crate::profile::notes::Notes;
 use crate::profile::problem::{Place, suggest};
-use crate::profile::reader::Notes;
 use crate::profile::{Action, Probe, Service, Step};
 
 /// Which names a template may use, beside those of its service.

@@ -1,9 +1,10 @@
 //! `[[probe]]`, `verify = [{ … }]` and `wait = { … }`.
 
 use crate::profile::Probe;
+use crate::profile::names::is_name;
 use crate::profile::probe_kinds::{self, PROBE_KINDS};
 use crate::profile::problem::suggest;
-use crate::profile::reader::{Table, is_name};
+use crate::profile::reader::Table;
 use std::collections::BTreeMap;
 
 /// Reads one probe; its id defaults to its kind.

@@ -3,8 +3,9 @@
 use super::probe::probes;
 use super::step::{check_owner, steps};
 use crate::profile::interfaces::{self, INTERFACES};
+use crate::profile::names::{is_key, is_name};
 use crate::profile::problem::suggest;
-use crate::profile::reader::{Table, choice, is_key, is_name};
+use crate::profile::reader::{Table, choice};
 use crate::profile::{
     Certificate, Login, Need, Port, Provide, Scope, Secret, Service, Setting, SettingValue, State,
 };

@@ -1,6 +1,7 @@
 //! `stacks/<name>/stack.toml`.
 
-use crate::profile::reader::{Table, is_name};
+use crate::profile::names::is_name;
+use crate::profile::reader::Table;
 use crate::profile::{Demo, Phase, Role, SettingValue};
 use std::collections::BTreeMap;
 

@@ -1,8 +1,9 @@
 //! `[[step]]`: exactly one action key, its options beside it.
 
 use super::probe::probe;
+use crate::profile::names::is_name;
 use crate::profile::problem::suggest;
-use crate::profile::reader::{Table, choice, is_name};
+use crate::profile::reader::{Table, choice};
 use crate::profile::{Action, Effect, Step, UnitState};
 
 /// The keys that say what a step does.
