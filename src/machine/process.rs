@@ -1,0 +1,105 @@
+//! A process that outlives the command that started it, told apart from a later one that got
+//! the same number.
+
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// A process of this computer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Start time in clock ticks since boot: field 22 of proc(5)'s `/proc/PID/stat`.
+    pub start: u64,
+    /// `/proc/sys/kernel/random/boot_id` when it started.
+    pub boot: String,
+}
+
+impl Process {
+    /// The process with this id, if it lives.
+    pub fn of(pid: u32) -> Option<Process> {
+        let (state, start) = parse_stat(&read_stat(pid)?)?;
+        let process = Process {
+            pid,
+            start,
+            boot: boot_id(),
+        };
+        (!is_gone(state)).then_some(process)
+    }
+
+    /// Whether this very process still lives: a zombie does not, nor does a stranger that
+    /// was given the same id.
+    pub fn alive(&self) -> bool {
+        Process::of(self.pid).as_ref() == Some(self)
+    }
+}
+
+/// Identifies the running boot of this computer.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}
+
+fn read_stat(pid: u32) -> Option<String> {
+    std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()
+}
+
+fn is_gone(state: char) -> bool {
+    matches!(state, 'Z' | 'X' | 'x')
+}
+
+/// State letter and start time of a stat line. The name in parentheses may hold anything.
+fn parse_stat(line: &str) -> Option<(char, u64)> {
+    let mut fields = line.get(line.rfind(')')? + 1..)?.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let start = fields.nth(18)?.parse().ok()?;
+    Some((state, start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_name_cannot_confuse_the_stat_line() {
+        let line = "42 (a) S 1) R 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 200";
+        assert_eq!(parse_stat(line), Some(('R', 98765)));
+        assert_eq!(parse_stat("42 (x"), None);
+    }
+
+    #[test]
+    fn this_process_lives_and_a_reused_id_is_a_stranger() {
+        let me = Process::of(std::process::id()).expect("I live");
+        assert!(me.alive());
+        assert!(
+            !Process {
+                start: me.start + 1,
+                ..me.clone()
+            }
+            .alive()
+        );
+        assert!(
+            !Process {
+                boot: "another boot".into(),
+                ..me
+            }
+            .alive()
+        );
+    }
+
+    #[test]
+    fn a_zombie_does_not_live() {
+        let mut child = std::process::Command::new("true")
+            .spawn()
+            .expect("true runs");
+        let pid = child.id();
+        let gone = (0..200).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            Process::of(pid).is_none()
+        });
+        assert!(gone, "a zombie counts as gone");
+        assert!(child.wait().expect("reaped").success());
+    }
+}
