@@ -38,7 +38,12 @@ pub fn attach(folder: &Folder, machine: &Machine, console: UnixStream) -> Result
     let failed = MachineError::io("relay the console of", &place);
     if stdin.is_terminal() {
         let from = machine.run.as_ref().map_or(0, |run| run.serial_from);
-        recent(&place.join("serial.log"), from).map_err(MachineError::io("show", &place))?;
+        let screen = last_screen(&place.join("serial.log"), from);
+        let mut stdout = io::stdout().lock();
+        screen
+            .and_then(|screen| stdout.write_all(&screen))
+            .and_then(|()| stdout.flush())
+            .map_err(MachineError::io("show the console of", &place))?;
     }
     relay(&stdin, console).map_err(failed)
 }
@@ -61,17 +66,15 @@ fn alone(place: &Path, machine: &Machine) -> Result<Flock<File>> {
     })
 }
 
-/// Shows the last screenful, because a prompt that waits is not printed again.
-fn recent(log: &Path, from: u64) -> io::Result<()> {
+/// The last screenful, because a prompt that waits is not printed again.
+pub fn last_screen(log: &Path, from: u64) -> io::Result<Vec<u8>> {
     let bytes = std::fs::read(log)?;
     let end = bytes.len() as u64;
     let start = from.max(end.saturating_sub(RECENT)).min(end);
     let shown = usize::try_from(start)
         .ok()
         .and_then(|start| bytes.get(start..));
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(shown.unwrap_or_default())?;
-    stdout.flush()
+    Ok(shown.unwrap_or_default().to_owned())
 }
 
 /// Puts the terminal back when dropped.

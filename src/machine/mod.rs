@@ -4,7 +4,6 @@
 //! remembered of each, [`Backend`] what makes them run; [`lifecycle`] is what `up` and `down`
 //! do with them.
 
-pub mod answers;
 pub mod attach;
 mod error;
 pub mod events;

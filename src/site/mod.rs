@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod answers;
 pub mod assemble;
 pub mod authority;
+pub mod demo;
 pub mod durable;
 pub mod model;
 pub mod password;

@@ -217,6 +217,7 @@ fn reset_vector() -> Vec<u8> {
 mod tests {
     use super::super::description;
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_flag_is_a_word_of_its_own() {
@@ -233,7 +234,11 @@ mod tests {
     fn the_trial_guest_runs_where_guests_can_run_and_is_given_up_where_they_cannot() {
         let program = program::find(&description::machine().unwrap().machine).unwrap();
         runs_a_guest(&program, "tcg", Duration::from_secs(60)).unwrap();
-        let error = runs_a_guest(&program, "qtest", Duration::from_secs(1)).unwrap_err();
+        let dir = tempfile::tempdir().unwrap();
+        let hangs = dir.path().join("hangs");
+        std::fs::write(&hangs, "#!/bin/sh\nexec sleep 600\n").unwrap();
+        std::fs::set_permissions(&hangs, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = runs_a_guest(&hangs, "kvm", Duration::from_secs(1)).unwrap_err();
         assert_eq!(error, "did nothing for 1 s");
         let error = runs_a_guest(&program, "none-such", Duration::from_secs(60)).unwrap_err();
         assert_eq!(error, "ended with exit status: 1");

@@ -11,7 +11,7 @@ pub mod qmp;
 
 use super::process::Process;
 use super::record::{Condition, Forward, Machine, Run, Spec};
-use super::{Backend, Folder, MachineError, Result, Start, answers, keys};
+use super::{Backend, Folder, MachineError, Result, Start, keys};
 use accel::{Choice, Wish};
 use description::{Description, NetworkDescription};
 use nix::sys::signal::{Signal, kill};
@@ -168,7 +168,9 @@ fn mac(stack: &str, role: &str, card: u32) -> String {
 /// A random UUID, version 4.
 fn uuid() -> Result<String> {
     let mut bytes = [0u8; 16];
-    answers::random(&mut bytes)?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        MachineError::io("read", Path::new("/dev/urandom"))(std::io::Error::other(error))
+    })?;
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex = hex::encode(bytes);
