@@ -92,7 +92,7 @@ impl Folder {
 
     /// Keeps every other start and stop of the same stack out until dropped.
     pub fn hold(&self) -> Result<Held> {
-        let path = self.file("lock");
+        let path = self.file(".lock");
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -125,7 +125,7 @@ impl Folder {
         names
     }
 
-    /// The machines of this stack, sorted by role.
+    /// The machines of this stack in the order of its roles, the lead first.
     pub fn machines(&self) -> Result<Vec<Machine>> {
         let mut roles: Vec<PathBuf> = fs::read_dir(&self.path)
             .into_iter()
@@ -135,7 +135,10 @@ impl Folder {
             .filter(|path| path.is_file())
             .collect();
         roles.sort();
-        roles.iter().map(|path| self.read(path)).collect()
+        let machines: Result<Vec<Machine>> = roles.iter().map(|path| self.read(path)).collect();
+        let mut machines = machines?;
+        machines.sort_by_key(|machine| machine.order);
+        Ok(machines)
     }
 
     /// The machine of one role, if it was made.

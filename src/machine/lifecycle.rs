@@ -4,6 +4,9 @@ use super::record::{Condition, Machine, Spec};
 use super::{Backend, Folder, Result, Start};
 use std::time::{Duration, Instant};
 
+/// A guest that is still booting misses its power button; it is pressed again this often.
+const PRESS_AGAIN: Duration = Duration::from_secs(5);
+
 /// What happened to a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
@@ -56,7 +59,7 @@ pub fn up(
     Ok(machines)
 }
 
-/// Shuts down what runs, the last made first; what has not gone after `grace` is cut. How
+/// Shuts down what runs, the lead last; what has not gone after `grace` is cut. How
 /// many machines were running.
 pub fn down(
     backend: &dyn Backend,
@@ -67,7 +70,7 @@ pub fn down(
     let _held = folder.hold()?;
     let mut running = folder.machines()?;
     running.retain(Machine::alive);
-    running.sort_by(|a, b| b.created.cmp(&a.created));
+    running.reverse();
     let count = running.len();
     let mut deaf = Vec::new();
     for machine in &running {
@@ -87,6 +90,7 @@ pub fn down(
         backend.cut_power(folder, machine)?;
     }
     let started = Instant::now();
+    let mut pressed = started;
     loop {
         running.retain(|machine| {
             let alive = machine.alive();
@@ -97,6 +101,13 @@ pub fn down(
         });
         if running.is_empty() || started.elapsed() > grace {
             break;
+        }
+        if pressed.elapsed() > PRESS_AGAIN {
+            pressed = Instant::now();
+            for machine in &running {
+                // It may have gone since; whether it has is seen above.
+                let _ = backend.press_power(folder, machine);
+            }
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -149,6 +160,12 @@ mod tests {
             self.qemu_with(BTreeMap::new())
         }
 
+        /// Machines of other tests come and go on the usual ports.
+        fn quiet_ports(&self) -> BTreeMap<u16, u16> {
+            let any = || super::super::qemu::ports::any_free([127, 0, 0, 1].into());
+            BTreeMap::from([(22, any()), (443, any())])
+        }
+
         fn qemu_with(&self, wanted: BTreeMap<u16, u16>) -> Qemu {
             Qemu::new(&self.root(), Wish::Tcg, wanted).unwrap()
         }
@@ -157,6 +174,7 @@ mod tests {
             vec![Spec {
                 stack: "starter".into(),
                 role: "office".into(),
+                order: 0,
                 memory: 32,
                 cpus: 1,
                 disk: 8,
@@ -168,6 +186,10 @@ mod tests {
                 }],
                 routes: vec!["webmail".into()],
             }]
+        }
+
+        fn start(&self) -> Machine {
+            self.up(&self.qemu_with(self.quiet_ports())).unwrap().0
         }
 
         fn up(&self, qemu: &Qemu) -> Result<(Machine, Note)> {
@@ -228,7 +250,8 @@ mod tests {
     fn a_machine_starts_is_left_alone_shuts_down_resumes_and_its_death_is_noticed() {
         let here = Workstation::new();
         let (qemu, folder) = (here.qemu(), here.folder());
-        let (machine, note) = here.up(&qemu).unwrap();
+        let ports = here.qemu_with(here.quiet_ports());
+        let (machine, note) = here.up(&ports).unwrap();
         assert_eq!(note, Note::Started);
         assert_eq!(qemu.condition(&folder, &machine), Condition::Running);
         here.wait_for("serial.log", "ready");
@@ -260,14 +283,14 @@ mod tests {
     fn a_guest_that_ignores_its_power_button_is_cut() {
         let here = Workstation::new();
         std::fs::write(here.dir.path().join("office.raw"), [0; 4096]).unwrap();
-        here.up(&here.qemu()).unwrap();
+        here.start();
         assert_eq!(here.down(1), (1, vec![Note::Cut]));
     }
 
     #[test]
     fn a_reused_process_id_is_not_taken_for_the_machine() {
         let here = Workstation::new();
-        let (mut machine, _) = here.up(&here.qemu()).unwrap();
+        let mut machine = here.start();
         kill_and_wait(&machine);
         let stranger = super::super::process::Process::of(std::process::id()).unwrap();
         let run = machine.run.as_mut().unwrap();
@@ -280,7 +303,7 @@ mod tests {
     #[test]
     fn a_taken_port_is_refused_by_number_and_can_be_moved() {
         let here = Workstation::new();
-        let (machine, _) = here.up(&here.qemu()).unwrap();
+        let machine = here.start();
         here.down(120);
         let https = machine.forward(443).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", https)).unwrap();
@@ -316,7 +339,7 @@ mod tests {
         let dir = std::mem::replace(&mut here.dir, tempfile::tempdir_in(&long).unwrap());
         std::fs::rename(long.join("office.raw"), here.dir.path().join("office.raw")).unwrap();
         std::fs::create_dir(here.root()).unwrap();
-        let (machine, _) = here.up(&here.qemu()).unwrap();
+        let machine = here.start();
         assert_eq!(
             here.qemu().condition(&here.folder(), &machine),
             Condition::Running
@@ -329,7 +352,7 @@ mod tests {
     #[test]
     fn an_image_changed_in_place_is_refused_before_it_ruins_the_disk() {
         let here = Workstation::new();
-        here.up(&here.qemu()).unwrap();
+        here.start();
         here.down(120);
         let kept = here.folder().role("office").join("image.raw");
         std::fs::write(&kept, [1; 1024]).unwrap();
@@ -360,7 +383,7 @@ mod tests {
     #[test]
     fn the_console_carries_what_is_typed_and_what_is_said() {
         let here = Workstation::new();
-        let (machine, _) = here.up(&here.qemu()).unwrap();
+        let machine = here.start();
         here.wait_for("serial.log", "ready");
         let mut console = here.qemu().console(&here.folder(), &machine).unwrap();
         console.write_all(b"hello").unwrap();

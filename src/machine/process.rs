@@ -19,13 +19,15 @@ pub struct Process {
 impl Process {
     /// The process with this id, if it lives.
     pub fn of(pid: u32) -> Option<Process> {
-        let (state, start) = parse_stat(&read_stat(pid)?)?;
-        let process = Process {
+        let stat = parse_stat(&read_stat(pid)?)?;
+        // A first thread that has ended waits as a zombie for the others: they still hold
+        // files and ports.
+        let gone = matches!(stat.state, 'Z' | 'X' | 'x') && stat.threads <= 1;
+        (!gone).then(|| Process {
             pid,
-            start,
+            start: stat.start,
             boot: boot_id(),
-        };
-        (!is_gone(state)).then_some(process)
+        })
     }
 
     /// Whether this very process still lives: a zombie does not, nor does a stranger that
@@ -46,16 +48,22 @@ fn read_stat(pid: u32) -> Option<String> {
     std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()
 }
 
-fn is_gone(state: char) -> bool {
-    matches!(state, 'Z' | 'X' | 'x')
+/// What is read of a stat line.
+#[derive(Debug, PartialEq)]
+struct Stat {
+    state: char,
+    threads: u64,
+    start: u64,
 }
 
-/// State letter and start time of a stat line. The name in parentheses may hold anything.
-fn parse_stat(line: &str) -> Option<(char, u64)> {
+/// Fields 3, 20 and 22. The name in parentheses before them may hold anything.
+fn parse_stat(line: &str) -> Option<Stat> {
     let mut fields = line.get(line.rfind(')')? + 1..)?.split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let start = fields.nth(18)?.parse().ok()?;
-    Some((state, start))
+    Some(Stat {
+        state: fields.next()?.chars().next()?,
+        threads: fields.nth(16)?.parse().ok()?,
+        start: fields.nth(1)?.parse().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -64,8 +72,13 @@ mod tests {
 
     #[test]
     fn a_program_name_cannot_confuse_the_stat_line() {
-        let line = "42 (a) S 1) R 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 200";
-        assert_eq!(parse_stat(line), Some(('R', 98765)));
+        let line = "42 (a) S 1) R 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 98765 1000 200";
+        let stat = Stat {
+            state: 'R',
+            threads: 3,
+            start: 98765,
+        };
+        assert_eq!(parse_stat(line), Some(stat));
         assert_eq!(parse_stat("42 (x"), None);
     }
 

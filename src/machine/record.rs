@@ -11,6 +11,8 @@ pub struct Spec {
     pub stack: String,
     /// Role, also the host name.
     pub role: String,
+    /// Position among the stack's roles; 0 is the lead.
+    pub order: usize,
     /// MiB.
     pub memory: u32,
     /// Processors.
@@ -57,6 +59,8 @@ pub struct Machine {
     pub stack: String,
     /// Role.
     pub role: String,
+    /// Position among the stack's roles; 0 is the lead.
+    pub order: usize,
     /// SMBIOS system id, random.
     pub uuid: String,
     /// MAC address of the first network card.

@@ -162,6 +162,7 @@ mod tests {
             version: 1,
             stack: "starter".into(),
             role: "office".into(),
+            order: 0,
             uuid: "00000000-0000-4000-8000-000000000000".into(),
             mac: "52:54:00:01:02:03".into(),
             memory: 2048,

@@ -136,6 +136,7 @@ mod tests {
         Spec {
             stack: "starter".into(),
             role: "office".into(),
+            order: 0,
             memory: 64,
             cpus: 1,
             disk: 8,

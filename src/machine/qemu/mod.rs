@@ -64,7 +64,27 @@ impl Qemu {
         self.network.network.guest
     }
 
-    fn forwards(&self, spec: &Spec) -> Result<Vec<Forward>> {
+    fn forwards(&self, spec: &Spec) -> Vec<Forward> {
+        let always = self.network.forwards.iter();
+        let always = always.map(|forward| (forward.port, forward.purpose.clone()));
+        let public = spec
+            .ports
+            .iter()
+            .map(|port| (port.guest, port.purpose.clone()));
+        let wishes: BTreeMap<u16, String> = public.chain(always).collect();
+        let mut forwards: Vec<Forward> = wishes
+            .into_iter()
+            .map(|(guest, purpose)| Forward {
+                guest,
+                host: 0,
+                purpose,
+            })
+            .collect();
+        self.choose_ports(&mut forwards);
+        forwards
+    }
+
+    fn choose_ports(&self, forwards: &mut [Forward]) {
         let mut taken = BTreeSet::new();
         for stack in Folder::known(&self.root) {
             // A neighbour's damaged record is not this stack's trouble.
@@ -75,51 +95,90 @@ impl Qemu {
                 taken.extend(machine.forwards.iter().map(|forward| forward.host));
             }
         }
-        let always = self
-            .network
-            .forwards
-            .iter()
-            .map(|f| (f.port, f.purpose.clone()));
-        let public = spec
-            .ports
-            .iter()
-            .map(|port| (port.guest, port.purpose.clone()));
-        let mut wishes = BTreeMap::new();
-        for (guest, purpose) in public.chain(always) {
-            wishes.insert(guest, purpose);
-        }
         let listen = self.network.network.listen;
-        let mut forwards = Vec::new();
-        for (guest, purpose) in wishes {
-            let host = self.wanted.get(&guest).copied().unwrap_or_else(|| {
+        for forward in forwards {
+            forward.host = self.wanted.get(&forward.guest).copied().unwrap_or_else(|| {
                 ports::choose(
-                    guest,
+                    forward.guest,
                     self.network.network.offset,
                     &taken,
                     |port| ports::is_free(listen, port),
                     || ports::any_free(listen),
                 )
             });
-            taken.insert(host);
-            forwards.push(Forward {
-                guest,
-                host,
-                purpose,
-            });
+            taken.insert(forward.host);
         }
-        Ok(forwards)
     }
 
+    /// A program that has just ended may hold its ports for another moment.
     fn check_ports(&self, machine: &Machine) -> Result<()> {
         let listen = self.network.network.listen;
-        match machine
-            .forwards
-            .iter()
-            .find(|forward| !ports::is_free(listen, forward.host))
-        {
-            Some(forward) => Err(port_taken(machine, forward)),
-            None => Ok(()),
+        let started = Instant::now();
+        for forward in &machine.forwards {
+            while !ports::is_free(listen, forward.host) {
+                if started.elapsed() > Duration::from_secs(1) {
+                    return Err(port_taken(machine, forward));
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
         }
+        Ok(())
+    }
+
+    fn launch(&self, folder: &Folder, machine: &mut Machine, start: &Start) -> Result<()> {
+        let choice = self.accel.as_ref().ok_or_else(|| off(machine))?;
+        let place = folder.role(&machine.role);
+        disk::check(machine, &place)?;
+        self.check_ports(machine)?;
+        for left_over in ["pid", "qmp.sock", "console.sock", "qemu.log"] {
+            match std::fs::remove_file(place.join(left_over)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(MachineError::io("remove", &place.join(left_over))(error));
+                }
+                _ => {}
+            }
+        }
+        let launch = command_line::Launch {
+            accel: choice.accel,
+            answers: start.answers.as_deref(),
+            break_at: start.break_at.as_deref(),
+        };
+        let (events_from, serial_from) = (
+            length(&place.join("events.jsonl")),
+            length(&place.join("serial.log")),
+        );
+        let mut command = Command::new(program::find(&self.description.machine)?);
+        command
+            .current_dir(&place)
+            .stdin(Stdio::null())
+            .args(command_line::arguments(
+                &self.description,
+                &self.network,
+                machine,
+                &place,
+                &launch,
+            ));
+        let output = command.output().map_err(MachineError::io(
+            "run",
+            Path::new(&self.description.machine.program),
+        ))?;
+        if !output.status.success() {
+            // Once it has opened its log, that is where its errors go.
+            let mut said = output.stderr;
+            said.extend(std::fs::read(place.join("qemu.log")).unwrap_or_default());
+            return Err(refused(machine, &command, &said));
+        }
+        let process = read_pid(&place.join("pid"))
+            .and_then(Process::of)
+            .ok_or_else(|| refused(machine, &command, b"it ended as soon as it had started"))?;
+        machine.run = Some(Run {
+            process,
+            accel: choice.accel.name().into(),
+            started: now(),
+            events_from,
+            serial_from,
+        });
+        folder.save(machine)
     }
 
     fn control(&self, folder: &Folder, machine: &Machine) -> Result<Qmp> {
@@ -203,13 +262,14 @@ impl Backend for Qemu {
     }
 
     fn prepare(&self, folder: &Folder, spec: &Spec) -> Result<Machine> {
-        let forwards = self.forwards(spec)?;
+        let forwards = self.forwards(spec);
         folder.create(Some(&spec.role))?;
         let (image, size) = disk::create(&folder.role(&spec.role), spec)?;
         let machine = Machine {
             version: 1,
             stack: spec.stack.clone(),
             role: spec.role.clone(),
+            order: spec.order,
             uuid: uuid()?,
             mac: mac(&spec.stack, &spec.role, 0),
             memory: spec.memory,
@@ -227,61 +287,24 @@ impl Backend for Qemu {
     }
 
     fn start(&self, folder: &Folder, machine: &mut Machine, start: &Start) -> Result<()> {
-        let choice = self.accel.as_ref().ok_or_else(|| off(machine))?;
         for forward in &mut machine.forwards {
             if let Some(host) = self.wanted.get(&forward.guest) {
                 forward.host = *host;
             }
         }
-        let place = folder.role(&machine.role);
-        disk::check(machine, &place)?;
-        self.check_ports(machine)?;
-        for left_over in ["pid", "qmp.sock", "console.sock"] {
-            match std::fs::remove_file(place.join(left_over)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(MachineError::io("remove", &place.join(left_over))(error));
+        // Until a machine has run nobody knows its ports: they may still give way.
+        let mut tries = if machine.run.is_none() { 3 } else { 1 };
+        loop {
+            match self.launch(folder, machine, start) {
+                Err(MachineError::PortTaken { guest, .. })
+                    if tries > 1 && !self.wanted.contains_key(&guest) =>
+                {
+                    tries -= 1;
+                    self.choose_ports(&mut machine.forwards);
                 }
-                _ => {}
+                other => return other,
             }
         }
-        let launch = command_line::Launch {
-            accel: choice.accel,
-            answers: start.answers.as_deref(),
-            break_at: start.break_at.as_deref(),
-        };
-        let (events_from, serial_from) = (
-            length(&place.join("events.jsonl")),
-            length(&place.join("serial.log")),
-        );
-        let mut command = Command::new(program::find(&self.description.machine)?);
-        command
-            .current_dir(&place)
-            .stdin(Stdio::null())
-            .args(command_line::arguments(
-                &self.description,
-                &self.network,
-                machine,
-                &place,
-                &launch,
-            ));
-        let output = command.output().map_err(MachineError::io(
-            "run",
-            Path::new(&self.description.machine.program),
-        ))?;
-        if !output.status.success() {
-            return Err(refused(machine, &command, &output.stderr));
-        }
-        let process = read_pid(&place.join("pid"))
-            .and_then(Process::of)
-            .ok_or_else(|| refused(machine, &command, b"it ended as soon as it had started"))?;
-        machine.run = Some(Run {
-            process,
-            accel: choice.accel.name().into(),
-            started: now(),
-            events_from,
-            serial_from,
-        });
-        folder.save(machine)
     }
 
     fn condition(&self, folder: &Folder, machine: &Machine) -> Condition {
