@@ -2,8 +2,8 @@
 
 use clap::FromArgMatches;
 use muster::cli::{
-    Cli, Command, agent, answers, check, completions, diagnose, fetch, help, lock, man, plan,
-    report, status, verify,
+    Cli, Command, agent, answers, check, completions, console, diagnose, down, fetch, help, lock,
+    man, plan, ps, report, ssh, status, up, verify,
 };
 use std::process::ExitCode;
 
@@ -21,6 +21,11 @@ fn main() -> ExitCode {
         Command::Diagnose(args) => diagnose::run(&cli, args),
         Command::Completions(args) => completions::run(&cli, args),
         Command::Man(args) => man::run(&cli, args),
+        Command::Up(args) => up::run(&cli, args),
+        Command::Down(args) => down::run(&cli, args),
+        Command::Ps(args) => ps::run(&cli, args),
+        Command::Console(args) => console::run(&cli, args),
+        Command::Ssh(args) => ssh::run(&cli, args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -3,7 +3,7 @@
 use super::{Cli, exit, machines};
 use crate::machine::lifecycle::{self, Note};
 use crate::machine::qemu::Qemu;
-use crate::machine::{Folder, Machine};
+use crate::machine::{Folder, Machine, MachineError};
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -70,15 +70,15 @@ fn agreed(cli: &Cli, folder: &Folder, existing: &[Machine]) -> miette::Result<bo
     for machine in existing {
         let disk = folder.role(&machine.role).join("disk.qcow2");
         let size = machine.disk as f64 / (1u64 << 30) as f64;
-        eprintln!("{}: {} ({size:.1} GiB for the guest)", machine.role, disk.display());
+        eprintln!(
+            "{}: {} ({size:.1} GiB for the guest)",
+            machine.role,
+            disk.display()
+        );
     }
     if cli.no_input || !std::io::stdin().is_terminal() {
-        return Err(miette::miette!(
-            help = "say it with: muster down {} --purge --yes",
-            folder.stack(),
-            "--purge deletes the machines of {} for good and needs --yes",
-            folder.stack()
-        ));
+        let stack = folder.stack().to_owned();
+        return Err(MachineError::NeedsYes { stack }.into());
     }
     let question = format!("Delete the machines of {} for good?", folder.stack());
     dialoguer::Confirm::new()

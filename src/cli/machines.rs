@@ -53,7 +53,10 @@ pub fn machine(folder: &Folder, role: Option<&str>) -> Result<Machine> {
         let role = role.unwrap_or("the lead").to_owned();
         return Err(MachineError::NotRunning { stack, role }.into());
     }
-    let known: Vec<String> = machines.iter().map(|machine| machine.role.clone()).collect();
+    let known: Vec<String> = machines
+        .iter()
+        .map(|machine| machine.role.clone())
+        .collect();
     let found = match role {
         Some(role) => machines.into_iter().find(|machine| machine.role == role),
         None => machines.into_iter().next(),

@@ -8,16 +8,22 @@ pub mod agent;
 pub mod answers;
 pub mod check;
 pub mod completions;
+pub mod console;
 pub mod diagnose;
+pub mod down;
 pub mod exit;
 pub mod fetch;
 pub mod help;
 pub mod lock;
 pub mod man;
+pub mod machines;
 pub mod out;
 pub mod plan;
+pub mod ps;
 pub mod report;
+pub mod ssh;
 pub mod status;
+pub mod up;
 pub mod verify;
 
 /// The parsed command line.
@@ -61,6 +67,16 @@ pub enum Command {
     Completions(completions::Args),
     /// A manual page, for `man -l -`
     Man(man::Args),
+    /// Build what is missing and start the machines of a stack
+    Up(up::Args),
+    /// Shut the machines of a stack down
+    Down(down::Args),
+    /// List machines, how they are and how to reach them
+    Ps(ps::Args),
+    /// Attach this terminal to a machine's serial console
+    Console(console::Args),
+    /// Log in to a machine, or run a command there
+    Ssh(ssh::Args),
 }
 
 impl Cli {

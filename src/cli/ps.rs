@@ -77,7 +77,10 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         rows.extend(machines.iter().map(|machine| row(&qemu, folder, machine)));
     }
     if args.json {
-        let listing = Listing { version: 1, machines: rows };
+        let listing = Listing {
+            version: 1,
+            machines: rows,
+        };
         let json = serde_json::to_string_pretty(&listing)
             .map_err(|error| miette::miette!("the machines do not fit JSON: {error}"))?;
         println!("{json}");

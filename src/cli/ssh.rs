@@ -27,7 +27,10 @@ pub struct Args {
 pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let folder = machines::folder(cli, &args.stack)?;
     let machine = machines::machine(&folder, args.role.as_deref())?;
-    let user = args.user.clone().unwrap_or_else(|| machines::admin(&folder));
+    let user = args
+        .user
+        .clone()
+        .unwrap_or_else(|| machines::admin(&folder));
     let mut ssh = keys::ssh(&folder, &machine, &user)?;
     ssh.args(&args.command);
     Err(keys::missing("ssh")(ssh.exec()).into())

@@ -1,5 +1,6 @@
 //! What a person sees.
 
+pub mod bring_up;
 pub mod dialogue;
 pub mod events;
 pub mod fancy;

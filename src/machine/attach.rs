@@ -13,11 +13,15 @@ use std::io::{self, IsTerminal, Read, Stdin, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Ctrl-], as telnet and virsh have it.
 const LEAVE: u8 = 0x1d;
 /// Bytes of the log that are shown to who attaches.
 const RECENT: u64 = 2000;
+
+/// How long the last words typed may take to arrive, and to be answered.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Why the terminal was given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,23 +131,23 @@ fn relay(stdin: &Stdin, mut console: UnixStream) -> io::Result<Left> {
     let mut input = File::from(stdin.as_fd().try_clone_to_owned()?);
     let mut stdout = io::stdout().lock();
     let mut buffer = [0u8; 4096];
-    let mut listening = true;
+    let mut end: Option<Instant> = None;
     let left = loop {
         let mut sources = vec![
             PollFd::new(told.as_fd(), PollFlags::POLLIN),
             PollFd::new(console.as_fd(), PollFlags::POLLIN),
         ];
-        if listening {
-            sources.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
-        }
-        // When input has ended, what the guest still answers within a second is shown.
-        let patience = if listening {
-            PollTimeout::NONE
-        } else {
-            PollTimeout::from(1000u16)
+        let patience = match end {
+            None => {
+                sources.push(PollFd::new(input.as_fd(), PollFlags::POLLIN));
+                PollTimeout::NONE
+            }
+            Some(end) => {
+                let left = end.saturating_duration_since(Instant::now()).as_millis();
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)
+            }
         };
         match poll(&mut sources, patience) {
-            Ok(0) => break Left::ByPerson,
             Err(Errno::EINTR) => continue,
             other => drop(other?),
         }
@@ -167,10 +171,15 @@ fn relay(stdin: &Stdin, mut console: UnixStream) -> io::Result<Left> {
             let typed = &buffer[..count];
             let leave = typed.iter().position(|byte| *byte == LEAVE);
             console.write_all(&typed[..leave.unwrap_or(count)])?;
-            if leave.is_some() {
-                break Left::ByPerson;
+            match leave {
+                Some(0) => break Left::ByPerson,
+                None if count > 0 => {}
+                // QEMU drops what it has not read yet when the line is cut.
+                _ => end = Some(Instant::now() + LINGER),
             }
-            listening = count > 0;
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            break Left::ByPerson;
         }
     };
     drop(raw);

@@ -109,6 +109,13 @@ pub enum MachineError {
         /// Roles, comma separated.
         known: String,
     },
+    /// Disks are deleted only when somebody says so.
+    #[error("--purge deletes the machines of {stack} for good and needs --yes")]
+    #[diagnostic(help("say it with: muster down {stack} --purge --yes"))]
+    NeedsYes {
+        /// Stack.
+        stack: String,
+    },
     /// The machine is off.
     #[error("{role} does not run")]
     #[diagnostic(help("start it with: muster up {stack}"))]

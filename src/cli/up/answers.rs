@@ -1,0 +1,112 @@
+//! What `up` tells the hosts: a person's answers file, the demonstration's, or only what the
+//! workstation itself knows, when a person will answer on the console.
+
+use super::Args;
+use crate::cli::{Cli, report};
+use crate::machine::folder::write_private;
+use crate::machine::{Folder, MachineError, keys};
+use crate::plan::Plan;
+use crate::profile::Stack;
+use crate::site::answers::{Answers, line_of};
+use crate::site::demo;
+use crate::site::question::Questions;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use toml::Table;
+
+/// What was settled.
+pub struct Settled {
+    /// Clear passwords of the demonstration, if it is one.
+    pub passwords: Option<PathBuf>,
+    /// A person answers on the console of the lead.
+    pub dialogue: bool,
+}
+
+/// Writes `answers.toml`; `None` when a person's file is refused, which has been said.
+pub fn settle(
+    cli: &Cli,
+    args: &Args,
+    stack: &Stack,
+    plan: &Plan,
+    folder: &Folder,
+) -> miette::Result<Option<Settled>> {
+    let key = keys::ensure_key(folder)?;
+    let routes: Vec<String> = plan
+        .hosts
+        .iter()
+        .flat_map(|host| &host.routes)
+        .map(|route| route.host.clone())
+        .collect();
+    let kept = folder.file("answers.toml");
+    let passwords = folder.file("demo-passwords.toml");
+    let known = passwords.is_file().then(|| passwords.clone());
+    let person = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let mut dialogue = false;
+    let mut made = None;
+    let mut table = match &args.answers {
+        Some(file) => match read(file, stack)? {
+            Some(table) => table,
+            None => return Ok(None),
+        },
+        // What the hosts were told once stays: passwords must not change under them.
+        None if kept.is_file() => {
+            let asked = known.is_none() && person && !cli.no_input;
+            return Ok(Some(Settled {
+                passwords: known,
+                dialogue: asked,
+            }));
+        }
+        None if person && !cli.no_input => {
+            dialogue = true;
+            Table::new()
+        }
+        None => {
+            let told = demo::answers(&stack.demo)
+                .map_err(|error| report::plain(error.to_string(), None))?;
+            made = Some(told.passwords);
+            told.answers
+        }
+    };
+    demo::add_workstation(&mut table, &key, &routes);
+    // Passwords first: hashes whose passwords were lost to a full disk help nobody.
+    if let Some(made) = &made {
+        let lines = made
+            .iter()
+            .map(|(name, password)| format!("{name} = \"{password}\"\n"));
+        let head = "# Passwords of the demonstration, by login name.\n";
+        let text: String = std::iter::once(head.to_owned()).chain(lines).collect();
+        write_private(&passwords, text.as_bytes())?;
+    }
+    write_private(&kept, table.to_string().as_bytes())?;
+    Ok(Some(Settled {
+        passwords: made.map(|_| passwords).or(known),
+        dialogue,
+    }))
+}
+
+/// A person's answers, checked as the host will check them.
+fn read(file: &Path, stack: &Stack) -> miette::Result<Option<Table>> {
+    let text = std::fs::read_to_string(file).map_err(MachineError::io("read", file))?;
+    let lead = stack.roles.first().map_or("", |role| &role.name);
+    let (_, problems) = Answers::read(&text, &Questions::of(stack, lead));
+    for problem in &problems {
+        let line = problem
+            .span
+            .as_ref()
+            .map_or(1, |span| line_of(&text, span.start));
+        eprintln!(
+            "{}:{line}: {}: {}",
+            file.display(),
+            problem.key,
+            problem.reason
+        );
+    }
+    if !problems.is_empty() {
+        eprintln!("try it with: muster answers check {}", file.display());
+        return Ok(None);
+    }
+    let table = text.parse().map_err(|error: toml::de::Error| {
+        report::plain(format!("{}: {error}", file.display()), None)
+    })?;
+    Ok(Some(table))
+}
