@@ -1,5 +1,10 @@
 //! up, ps, console, ssh and down as a person types them, on a guest of one boot sector.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as expected"
+)]
+
 use assert_cmd::Command;
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -5,6 +5,7 @@ use super::{Cli, exit, machines};
 use crate::machine::keys;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::process::Stdio;
 
 /// Options of `ssh`.
 #[derive(Debug, clap::Args)]
@@ -36,17 +37,18 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     Err(keys::missing("ssh")(ssh.exec()).into())
 }
 
-/// Asks the lead: runs `muster ARGUMENTS…` there as root and passes on what it says and its
-/// exit code.
+/// Asks the lead: runs `muster ARGUMENTS…` there and passes on what it says and its exit code.
 pub fn ask_lead(cli: &Cli, stack: &str, arguments: &[&str]) -> miette::Result<u8> {
     let folder = machines::folder(cli, stack)?;
     let machine = machines::machine(&folder, None)?;
     let mut ssh = keys::ssh(&folder, &machine, &machines::admin(&folder))?;
-    ssh.args(["sudo", "-n", "muster"]).args(arguments);
+    ssh.stdin(Stdio::null()).arg("muster");
+    // A shell reads them there.
+    ssh.args(arguments.iter().map(|word| keys::quoted(word)));
     let status = ssh.status().map_err(keys::missing("ssh"))?;
     match status.code() {
         Some(255) | None => Err(miette::miette!(
-            help = "watch it with: muster console {stack}; see whether it runs: muster ps {stack}",
+            help = format!("watch it with: muster console {stack}"),
             "{} could not be reached over ssh",
             machine.role
         )),

@@ -1,6 +1,6 @@
 //! `muster status`: how the host stands, from what the agent last wrote.
 
-use super::{Cli, exit};
+use super::{Cli, exit, ssh};
 use crate::bringup::places::Places;
 use crate::bringup::status::{Outcome, Status};
 use crate::console::matrix;
@@ -69,16 +69,7 @@ pub fn show(status: &Status, json: bool) -> miette::Result<u8> {
 
 /// Asks the lead of a stack over ssh: the same command there, its output and exit code here.
 pub fn ask(cli: &Cli, stack: &str, command: &[&str], json: bool) -> miette::Result<u8> {
-    let own = std::env::current_exe().into_diagnostic()?;
-    let mut ssh = std::process::Command::new(own);
-    if let Some(profiles) = &cli.profiles {
-        ssh.arg("--profiles").arg(profiles);
-    }
-    ssh.args(["ssh", stack, "--", "muster"]).args(command);
-    if json {
-        ssh.arg("--json");
-    }
-    let status = ssh.status().into_diagnostic()?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.unwrap_or(exit::FAILURE))
+    let json = json.then_some("--json");
+    let words: Vec<&str> = command.iter().copied().chain(json).collect();
+    ssh::ask_lead(cli, stack, &words)
 }

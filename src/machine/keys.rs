@@ -59,20 +59,21 @@ pub fn missing(program: &'static str) -> impl Fn(std::io::Error) -> MachineError
 
 /// A command as a person may paste it into a shell.
 pub fn shown(command: &Command) -> String {
-    let quote = |word: &std::ffi::OsStr| {
-        let word = word.to_string_lossy();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-        if !word.is_empty() && word.chars().all(plain) {
-            word.into_owned()
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    };
-    let words: Vec<String> = std::iter::once(command.get_program())
+    std::iter::once(command.get_program())
         .chain(command.get_args())
-        .map(quote)
-        .collect();
-    words.join(" ")
+        .map(|word| quoted(&word.to_string_lossy()))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A word that a shell reads as itself.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// The name a machine's host key is filed under; independent of the forwarded port.
@@ -180,7 +181,7 @@ pub fn ssh(folder: &Folder, machine: &Machine, user: &str) -> Result<Command> {
     ] {
         command.args(["-o", option]);
     }
-    command.args(["-l", user, "127.0.0.1"]);
+    command.args(["-l", user, "--", "127.0.0.1"]);
     Ok(command)
 }
 

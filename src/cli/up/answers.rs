@@ -7,7 +7,7 @@ use crate::machine::folder::write_private;
 use crate::machine::{Folder, MachineError, keys};
 use crate::plan::Plan;
 use crate::profile::Stack;
-use crate::site::answers::{Answers, line_of};
+use crate::site::answers::{Answers, Reason};
 use crate::site::demo;
 use crate::site::question::Questions;
 use std::io::IsTerminal;
@@ -40,23 +40,27 @@ pub fn settle(
     let kept = folder.file("answers.toml");
     let passwords = folder.file("demo-passwords.toml");
     let known = passwords.is_file().then(|| passwords.clone());
-    let person = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let person = terminal && !cli.no_input;
     let mut dialogue = false;
     let mut made = None;
     let mut table = match &args.answers {
-        Some(file) => match read(file, stack)? {
-            Some(table) => table,
+        Some(file) => match read(file, stack, person)? {
+            Some((table, complete)) => {
+                dialogue = !complete;
+                table
+            }
             None => return Ok(None),
         },
         // What the hosts were told once stays: passwords must not change under them.
         None if kept.is_file() => {
-            let asked = known.is_none() && person && !cli.no_input;
+            let asked = known.is_none() && person;
             return Ok(Some(Settled {
                 passwords: known,
                 dialogue: asked,
             }));
         }
-        None if person && !cli.no_input => {
+        None if person => {
             dialogue = true;
             Table::new()
         }
@@ -84,22 +88,28 @@ pub fn settle(
     }))
 }
 
-/// A person's answers, checked as the host will check them.
-fn read(file: &Path, stack: &Stack) -> miette::Result<Option<Table>> {
+/// A person's answers, checked as the host will check them; whether all are there. Nobody can
+/// be asked for the rest without a `person`.
+fn read(file: &Path, stack: &Stack, person: bool) -> miette::Result<Option<(Table, bool)>> {
     let text = std::fs::read_to_string(file).map_err(MachineError::io("read", file))?;
     let lead = stack.roles.first().map_or("", |role| &role.name);
-    let (_, problems) = Answers::read(&text, &Questions::of(stack, lead));
-    for problem in &problems {
-        let line = problem
-            .span
-            .as_ref()
-            .map_or(1, |span| line_of(&text, span.start));
-        eprintln!(
-            "{}:{line}: {}: {}",
-            file.display(),
-            problem.key,
-            problem.reason
+    let questions = Questions::of(stack, lead);
+    let (answers, mut problems) = Answers::read(&text, &questions);
+    let missing = answers.complete(&questions).err().unwrap_or_default();
+    let complete = missing.is_empty();
+    let whole = !problems
+        .iter()
+        .any(|problem| matches!(problem.reason, Reason::Syntax(_)));
+    if whole && !person {
+        let refused: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
+        problems.extend(
+            missing
+                .into_iter()
+                .filter(|problem| !refused.contains(&problem.key)),
         );
+    }
+    for problem in &problems {
+        eprintln!("{}", problem.line(&file.display().to_string(), &text));
     }
     if !problems.is_empty() {
         eprintln!("try it with: muster answers check {}", file.display());
@@ -108,5 +118,5 @@ fn read(file: &Path, stack: &Stack) -> miette::Result<Option<Table>> {
     let table = text.parse().map_err(|error: toml::de::Error| {
         report::plain(format!("{}: {error}", file.display()), None)
     })?;
-    Ok(Some(table))
+    Ok(Some((table, complete)))
 }
