@@ -126,7 +126,7 @@ fn proves(kind: &str) -> &'static str {
 }
 
 fn firewall(plan: &Plan, text: &mut String) {
-    text.push_str("\nThe packet filter lets in, and nothing else:\n");
+    text.push_str("\nThe packet filter lets in, beside ssh, ICMP and DHCPv6:\n");
     for rule in &plan.firewall {
         let from = match rule.scope {
             Scope::Public => "anybody".to_owned(),

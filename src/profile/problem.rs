@@ -6,12 +6,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A text of a profile with the name people know it by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Text {
     /// Path on disk, or `profiles/…` of the built-in ones.
     pub name: Arc<str>,
     /// The whole content.
     pub content: Arc<str>,
+}
+
+/// Without the content, which would hide everything around it.
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Text").field(&self.name).finish()
+    }
 }
 
 /// Some bytes of a text.
