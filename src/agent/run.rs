@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const BREAK: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/muster/break/raw";
 
 /// How long an address is waited for; without one bring-up begins all the same.
-const ADDRESS_PATIENCE: Duration = Duration::from_secs(90);
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(45);
 
 /// Runs the agent; returns only when it cannot go on.
 pub fn run() -> Result<()> {

@@ -3,7 +3,7 @@
 //! | name | value |
 //! |---|---|
 //! | `site` | `id`, `organisation` (the first) and `organisations` {`id`, `name`, `domain`, `base_dn`, `mail_domain`, `mail_domains`}, `timezone`, `keyboard`, `admin` and `people` {`name`, `full_name`, `password_hash`}, `ca` (path of the CA certificate) |
-//! | `host` | `name`, `role`, `fqdn`, `address`, `firewall` {`protocol`, `port`, `scope`, `from` (addresses), `why`} |
+//! | `host` | `name`, `role`, `fqdn`, `address`, `routes` (leftmost labels of the routes answered on it), `firewall` {`protocol`, `port`, `scope`, `from` (addresses), `why`} |
 //! | `base` | `name`, `family`, `version`, `codename` |
 //! | `self` | `name`, `role`, `host` (fqdn), `routes` (leftmost labels of the routes it serves or answers on), and with a route `url` of the first |
 //! | `settings.<key>` | the role's, else the service's default |
@@ -319,9 +319,19 @@ fn host(facts: &Facts, role: &str) -> Value {
             }
         })
         .collect();
+    let routes: Vec<String> = facts
+        .plan
+        .hosts
+        .iter()
+        .filter(|host| host.role == role)
+        .flat_map(|host| &host.routes)
+        .filter(|route| !facts.disabled(&route.service))
+        .map(|route| route.host.clone())
+        .collect();
     minijinja::context! {
         name => role,
         role => role,
+        routes => routes,
         fqdn => facts.fqdn(role),
         address => facts.address(role),
         firewall => firewall,

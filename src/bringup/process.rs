@@ -131,12 +131,20 @@ impl Program {
         }
     }
 
-    /// The command line with the change of account in front. runuser(1) makes it the same
-    /// line that a person would type, with the account's supplementary groups.
+    /// The command line with the change of account in front. setpriv(1) keeps it one line
+    /// that a person can type, gives the account's own groups, and logs no session.
     fn whole(&self) -> Vec<&str> {
         let mut words = Vec::new();
         if let Some(user) = &self.user {
-            words.extend(["runuser", "-u", user, "--"]);
+            words.extend([
+                "setpriv",
+                "--reuid",
+                user,
+                "--regid",
+                user,
+                "--init-groups",
+                "--",
+            ]);
         }
         words.extend(self.command.iter().map(String::as_str));
         words

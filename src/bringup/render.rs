@@ -470,7 +470,8 @@ fn words(error: &Error) -> (Option<(String, usize)>, String) {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(current) = source {
         if let Some(place) = current.downcast_ref::<Place>() {
-            let reason = if place.words.is_empty() {
+            // The engine quotes what is undefined by itself.
+            let reason = if place.words.is_empty() || reason.contains('`') {
                 reason
             } else {
                 format!("{reason}: `{}`", place.words)

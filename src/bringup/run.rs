@@ -385,9 +385,7 @@ impl Executor {
             (attempt >= patience.attempts, doubled.min(patience.longest))
         };
         let last = last || failure.hopeless;
-        let mut news = false;
         self.board.change(&job.id, |report| {
-            news = report.reason != reason;
             report.attempt = attempt;
             report.reason.clone_from(&reason);
             report.output.clone_from(&output);
@@ -395,8 +393,8 @@ impl Executor {
                 report.stand = TaskStand::Failed;
             }
         });
-        // A poll that says the same again is no news.
-        if last || news || !failure.patient {
+        // A poll that is not the last one is no failure yet; the board shows what it waits for.
+        if last || !failure.patient {
             self.journal().write(
                 &job.id,
                 Entry::Failed {
@@ -406,10 +404,7 @@ impl Executor {
                 },
             )?;
             let next = if last {
-                format!(
-                    "given up for now after {attempt} attempts; see `muster diagnose {}`",
-                    job.id
-                )
+                format!("given up for now; see `muster diagnose {}`", job.id)
             } else {
                 format!("attempt {attempt}, again in {:.0} s", pause.as_secs_f32())
             };

@@ -42,7 +42,11 @@ pub fn text(status: &Status, now: Timestamp, colours: bool) -> String {
     }
     if !status.attention.is_empty() {
         text.push_str("\nNeeds attention\n");
-        for attention in &status.attention {
+        let (blocked, own): (Vec<_>, Vec<_>) = status
+            .attention
+            .iter()
+            .partition(|attention| attention.stand == TaskStand::Blocked);
+        for attention in own {
             text.push_str(&format!(
                 "  {:<8} {}: {}\n",
                 stand(attention.stand),
@@ -52,6 +56,9 @@ pub fn text(status: &Status, now: Timestamp, colours: bool) -> String {
             if attention.stand == TaskStand::Failed {
                 text.push_str(&format!("           {}\n", attention.next));
             }
+        }
+        if !blocked.is_empty() {
+            text.push_str(&format!("  blocked  {} tasks behind it\n", blocked.len()));
         }
     }
     if !status.routes.is_empty() {
@@ -180,7 +187,7 @@ mod tests {
         };
         let now: Timestamp = "2026-01-01T00:02:05Z".parse().expect("a time");
         let shown = text(&status, now, false);
-        let lines: Vec<&str> = shown.lines().skip(4).take(3).collect();
+        let lines: Vec<&str> = shown.lines().skip(5).take(3).collect();
         assert_eq!(
             lines,
             [
