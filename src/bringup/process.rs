@@ -93,6 +93,14 @@ impl ProcessError {
         }
     }
 
+    /// How it ended, with the last line it said.
+    pub fn whole(&self) -> String {
+        match self.last_words() {
+            words if words == self.to_string() => words,
+            words => format!("{self}: {words}"),
+        }
+    }
+
     /// The last line the child said, or how it ended.
     pub fn last_words(&self) -> String {
         match self {

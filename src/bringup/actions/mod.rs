@@ -69,7 +69,7 @@ pub enum ActionError {
     #[error(transparent)]
     Account(#[from] AccountError),
     /// A child failed.
-    #[error("{error}: {}", error.last_words())]
+    #[error("{}", error.whole())]
     Process {
         /// How.
         #[from]

@@ -1,1 +1,372 @@
+//! Words of refusal, against real servers.
 
+use super::*;
+use crate::profile::probe_kinds::PROBE_KINDS;
+use crate::site::authority::Authority;
+use crate::site::durable::Owner;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[test]
+fn every_kind_that_profiles_may_name_is_there_and_no_other() {
+    let known: Vec<&str> = PROBE_KINDS.iter().map(|kind| kind.name).collect();
+    let here: Vec<&str> = KINDS.iter().map(|kind| kind.name()).collect();
+    assert_eq!(here, known);
+}
+
+/// A CA of its own with a certificate for the names.
+struct Trust {
+    directory: tempfile::TempDir,
+}
+
+impl Trust {
+    fn new(names: &[&str]) -> Trust {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::open_or_create(directory.path(), "Example").expect("a CA");
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let owner = Owner {
+            uid: nix::unistd::getuid().as_raw(),
+            gid: nix::unistd::getgid().as_raw(),
+        };
+        authority
+            .issue(&directory.path().join("leaf"), &names, owner)
+            .expect("a certificate");
+        Trust { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn network(&self) -> Network {
+        Network {
+            names: BTreeMap::from([("mail.x".to_string(), Ipv4Addr::LOCALHOST.into())]),
+            hosts: "/nonexistent".into(),
+            ca: self.path("ca.pem"),
+            limit: Duration::from_secs(3),
+        }
+    }
+}
+
+/// `openssl s_server`, stopped when dropped.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start(trust: &Trust, more: &[&str]) -> Server {
+        let port = free_port();
+        let child = Command::new("openssl")
+            .args(["s_server", "-quiet", "-accept", &port.to_string()])
+            .arg("-cert")
+            .arg(trust.path("leaf/certificate.pem"))
+            .arg("-key")
+            .arg(trust.path("leaf/key.pem"))
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl");
+        let start = Instant::now();
+        while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "it does not listen"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Server { child, port }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("its address").port()
+}
+
+fn words(kind: &str, with: &[(&str, &str)], network: &Network) -> String {
+    let probe = Probe {
+        id: "p".into(),
+        probe: kind.into(),
+        with: with
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect(),
+    };
+    match attempt(&probe, network) {
+        Ok(words) => format!("green: {words}"),
+        Err(refusal) => format!("red: {refusal}"),
+    }
+}
+
+#[test]
+fn a_closed_port_and_a_silent_one_are_told_apart() {
+    let trust = Trust::new(&["mail.x"]);
+    let port = free_port().to_string();
+    for (kind, with) in [
+        ("tcp", vec![("host", "127.0.0.1"), ("port", port.as_str())]),
+        (
+            "imap-login",
+            vec![
+                ("host", "mail.x"),
+                ("port", port.as_str()),
+                ("name", "mail.x"),
+                ("user", "u"),
+                ("password", "p"),
+            ],
+        ),
+    ] {
+        assert_eq!(
+            words(kind, &with, &trust.network()),
+            format!("red: connection refused by 127.0.0.1:{port}"),
+            "{kind}"
+        );
+    }
+    // It accepts, and says nothing.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = silent.local_addr().expect("its address").port().to_string();
+    let with = [
+        ("host", "127.0.0.1"),
+        ("port", port.as_str()),
+        ("name", "mail.x"),
+    ];
+    assert_eq!(
+        words("tls", &with, &trust.network()),
+        format!("red: no answer from 127.0.0.1:{port} within 3 s")
+    );
+}
+
+#[test]
+fn a_certificate_must_be_of_the_site_and_for_the_name() {
+    let ours = Trust::new(&["mail.x"]);
+    let theirs = Trust::new(&["mail.x"]);
+    let server = Server::start(&ours, &[]);
+    let port = server.port.to_string();
+    let with = |name: &'static str| {
+        [
+            ("host", "127.0.0.1"),
+            ("port", port.as_str()),
+            ("name", name),
+        ]
+        .to_vec()
+    };
+    assert_eq!(
+        words("tls", &with("mail.x"), &ours.network()),
+        format!("green: 127.0.0.1:{port} shows a certificate for mail.x signed by the site CA")
+    );
+    assert_eq!(
+        words("tls", &with("web.x"), &ours.network()),
+        format!("red: the certificate of 127.0.0.1:{port} is not for web.x, but for mail.x")
+    );
+    assert_eq!(
+        words("tls", &with("mail.x"), &theirs.network()),
+        format!("red: the certificate of 127.0.0.1:{port} is not signed by the site CA")
+    );
+    let nowhere = Network {
+        ca: Path::new("/nonexistent/ca.pem").into(),
+        ..ours.network()
+    };
+    let said = words("tls", &with("mail.x"), &nowhere);
+    assert!(
+        said.starts_with("red: the site CA /nonexistent/ca.pem cannot be read: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_expired_or_self_signed_certificate_is_called_that() {
+    let trust = Trust::new(&["mail.x"]);
+    let own = |arguments: &[&str]| {
+        let said = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+            ])
+            .args([
+                "-nodes",
+                "-subj",
+                "/CN=mail.x",
+                "-addext",
+                "subjectAltName=DNS:mail.x",
+            ])
+            .arg("-keyout")
+            .arg(trust.path("leaf/key.pem"))
+            .arg("-out")
+            .arg(trust.path("leaf/certificate.pem"))
+            .args(arguments)
+            .stderr(Stdio::null())
+            .status()
+            .expect("openssl");
+        assert!(said.success());
+    };
+    own(&[]);
+    let server = Server::start(&trust, &[]);
+    let port = server.port.to_string();
+    let with = [
+        ("host", "127.0.0.1"),
+        ("port", port.as_str()),
+        ("name", "mail.x"),
+    ];
+    assert_eq!(
+        words("tls", &with, &trust.network()),
+        format!(
+            "red: the certificate of 127.0.0.1:{port} is not signed by the site CA but by itself"
+        )
+    );
+}
+
+#[test]
+fn a_server_that_does_not_speak_tls_is_called_that() {
+    let trust = Trust::new(&["mail.x"]);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener
+        .local_addr()
+        .expect("its address")
+        .port()
+        .to_string();
+    std::thread::spawn(move || {
+        use std::io::Write;
+        for visitor in listener.incoming() {
+            let mut visitor = visitor.expect("a visitor");
+            visitor.write_all(b"220 hello\r\n").expect("said");
+        }
+    });
+    let with = [
+        ("host", "127.0.0.1"),
+        ("port", port.as_str()),
+        ("name", "mail.x"),
+    ];
+    assert_eq!(
+        words("tls", &with, &trust.network()),
+        format!("red: TLS with 127.0.0.1:{port}: the answer is not TLS")
+    );
+    let with = [("url", &*format!("http://127.0.0.1:{port}/"))];
+    assert_eq!(
+        words("http", &with, &trust.network()),
+        format!("red: 127.0.0.1:{port} does not speak HTTP: 220 hello")
+    );
+}
+
+#[test]
+fn a_page_is_compared_with_its_status_and_its_text() {
+    let trust = Trust::new(&["mail.x"]);
+    let server = Server::start(&trust, &["-www"]);
+    let url = format!("https://mail.x:{}/", server.port);
+    let network = trust.network();
+    let green = words("http", &[("url", &url), ("contains", "s_server")], &network);
+    assert!(green.starts_with("green: "), "{green}");
+    assert_eq!(
+        words("http", &[("url", &url), ("status", "404")], &network),
+        format!("red: {url} answers 200 ok, not 404")
+    );
+    assert_eq!(
+        words(
+            "metrics",
+            &[("url", &url), ("contains", "pg_up 1")],
+            &network
+        ),
+        format!("red: {url} answers 200 ok, but without `pg_up 1`")
+    );
+    // Where to connect is not what the certificate is for.
+    let elsewhere = format!("127.0.0.1:{}", server.port);
+    let with = [("url", "https://mail.x/"), ("address", elsewhere.as_str())];
+    let green = words("http", &with, &network);
+    assert!(green.starts_with("green: "), "{green}");
+}
+
+#[test]
+fn a_missing_argument_and_a_name_nobody_knows_are_named() {
+    let trust = Trust::new(&["mail.x"]);
+    let network = trust.network();
+    assert_eq!(
+        words("tcp", &[("host", ""), ("port", "1")], &network),
+        "red: the probe's argument `host` is empty"
+    );
+    assert_eq!(
+        words("tcp", &[("host", "mail.x"), ("port", "imap")], &network),
+        "red: the probe's argument `port` is no port: `imap`"
+    );
+    assert_eq!(
+        words("tcp", &[("host", "nobody.x"), ("port", "1")], &network),
+        "red: no address is known for nobody.x: neither the plan nor /etc/hosts names it"
+    );
+    assert_eq!(words("ftp", &[], &network), "red: there is no probe `ftp`");
+}
+
+/// Answers like a server that says these lines, one per line it hears.
+fn parrot(lines: &'static [&'static str]) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    std::thread::spawn(move || {
+        use std::io::{BufRead, BufReader, Write};
+        let (mut visitor, _) = listener.accept().expect("a visitor");
+        let mut heard = BufReader::new(visitor.try_clone().expect("a clone")).lines();
+        for line in lines {
+            visitor.write_all(line.as_bytes()).expect("said");
+            heard.next();
+        }
+    });
+    port
+}
+
+#[test]
+fn a_mail_server_is_refused_in_its_own_words() {
+    let trust = Trust::new(&["mail.x"]);
+    let network = trust.network();
+    let mail = |port: u16| {
+        words(
+            "mail-delivery",
+            &[
+                ("host", "mail.x"),
+                ("port", &port.to_string()),
+                ("from", "a@x"),
+                ("to", "b@x"),
+                ("imap-host", "mail.x"),
+                ("imap-port", "1"),
+                ("imap-name", "mail.x"),
+                ("user", "b"),
+                ("password", "p"),
+            ],
+            &network,
+        )
+    };
+    let port = parrot(&[
+        "220 hello\r\n",
+        "250 hello\r\n",
+        "250 ok\r\n",
+        "550 5.1.1 no b here\r\n",
+    ]);
+    assert_eq!(mail(port), "red: SMTP recipient b@x: 550 5.1.1 no b here");
+    let port = parrot(&["554-not\r\n554 you\r\n"]);
+    assert_eq!(mail(port), "red: SMTP greeting: 554-not 554 you");
+    let port = parrot(&["220 hello\r\n", "250 hello\r\n"]);
+    assert_eq!(
+        words(
+            "smtp-login",
+            &[
+                ("host", "mail.x"),
+                ("port", &port.to_string()),
+                ("name", "mail.x"),
+                ("user", "b"),
+                ("password", "p")
+            ],
+            &network
+        ),
+        format!("red: 127.0.0.1:{port} does not offer STARTTLS")
+    );
+}

@@ -36,7 +36,12 @@ pub fn login<'a>(
     expect(&entry, "200")?;
     let mut fields = form::fields(&entry.body, "login-form")
         .filter(|fields| form::value(fields, "_token").is_some())
-        .ok_or_else(|| Refusal::Other(format!("{} shows no login form", entry.url)))?;
+        .ok_or_else(|| {
+            Refusal::Other(match form::heading(&entry.body) {
+                Some(heading) => format!("{} shows no login form, but: {heading}", entry.url),
+                None => format!("{} shows no login form", entry.url),
+            })
+        })?;
     form::set(&mut fields, "_user", user);
     form::set(&mut fields, "_pass", with.get("password")?);
     let page = browser.post(&entry.url.join("./?_task=login")?, &fields)?;
@@ -54,7 +59,7 @@ pub fn message(body: &str) -> Option<String> {
     let mut letters = call.chars();
     loop {
         match letters.next()? {
-            '"' => return Some(text),
+            '"' => return Some(form::unescape(&text)),
             '\\' => match letters.next()? {
                 'n' => text.push(' '),
                 'u' => {

@@ -93,7 +93,18 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
     }
 }
 
-fn unescape(text: &str) -> String {
+/// The first heading of a page, else its title: what a person would say they see.
+pub fn heading(html: &str) -> Option<String> {
+    ["<h1", "<h2", "<h3", "<title"].iter().find_map(|tag| {
+        let (_, rest) = html.split_once(tag)?;
+        let (_, rest) = rest.split_once('>')?;
+        let text = unescape(rest.split('<').next().unwrap_or("").trim());
+        (!text.is_empty()).then_some(text)
+    })
+}
+
+/// The character references that pages of the probed programs hold.
+pub fn unescape(text: &str) -> String {
     text.replace("&quot;", "\"")
         .replace("&#039;", "'")
         .replace("&#39;", "'")
@@ -136,5 +147,8 @@ mod tests {
         set(&mut fields, "_from", "1");
         assert_eq!(value(&fields, "_from"), Some("1"));
         assert_eq!(super::fields(html, "nothing"), None);
+        assert_eq!(heading(html), None);
+        let page = "<title>x</title><h3 class=\"e\"> A &amp; B</h3>";
+        assert_eq!(heading(page).as_deref(), Some("A & B"));
     }
 }

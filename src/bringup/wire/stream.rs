@@ -221,6 +221,15 @@ fn tls_words(error: &std::io::Error, name: &str, address: &str, seconds: u64) ->
     }
 }
 
+/// rustls writes `DnsName("mail.x")`.
+fn plain(presented: &[String]) -> String {
+    let names: Vec<&str> = presented
+        .iter()
+        .map(|name| name.split('"').nth(1).unwrap_or(name))
+        .collect();
+    names.join(", ")
+}
+
 fn certificate_words(problem: &CertificateError, name: &str, address: &str) -> String {
     match problem {
         CertificateError::UnknownIssuer => {
@@ -231,7 +240,7 @@ fn certificate_words(problem: &CertificateError, name: &str, address: &str) -> S
         }
         CertificateError::NotValidForNameContext { presented, .. } => format!(
             "the certificate of {address} is not for {name}, but for {}",
-            presented.join(", ")
+            plain(presented)
         ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             format!("the certificate of {address} has expired (or this clock is ahead)")
