@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use muster::image::disk::qcow2::{self, Compression};
 use muster::image::filesystem::Filesystem;
 use muster::image::filesystem::ext4::Ext4;
 use muster::image::tree::{Content, Kind, Node, Tree};
@@ -27,7 +28,17 @@ fn folder() -> tempfile::TempDir {
 /// 350 MB in 41,000 files, 5,000 directories and 4,000 links: few large files, many small ones.
 fn make(root: &Path) {
     let random = &mut Random(5);
-    let pool = random.bytes(21 << 20);
+    // As compressible as a root filesystem: words in random order.
+    let words: Vec<Vec<u8>> = (0..4000)
+        .map(|_| {
+            let length = 2 + random.below(9) as usize;
+            random.bytes(length)
+        })
+        .collect();
+    let mut pool = Vec::new();
+    while pool.len() < 21 << 20 {
+        pool.extend_from_slice(&words[random.below(4000) as usize]);
+    }
     let mut folders = vec![root.to_path_buf()];
     for number in 0..5000 {
         let among = folders.len().min(400) as u64;
@@ -173,4 +184,66 @@ fn ext4_beside_mke2fs() {
         "{}",
         peak.lines().find(|line| line.starts_with("VmHWM")).unwrap()
     );
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn qcow2_beside_qemu_img() {
+    let folder = folder();
+    let root = folder.path().join("tree");
+    fs::create_dir(&root).unwrap();
+    make(&root);
+    let tree = read(&root);
+    let raw_path = folder.path().join("raw");
+    let raw = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&raw_path)
+        .unwrap();
+    raw.set_len(768 << 20).unwrap();
+    Ext4::new("root", [7; 16], 1_700_000_000)
+        .write(&tree, 768 << 20, &raw)
+        .unwrap();
+    for (name, compression, options) in [
+        ("plain", Compression::None, &[][..]),
+        (
+            "zstd",
+            Compression::Zstd,
+            &["-c", "-o", "compression_type=zstd"][..],
+        ),
+        ("zlib", Compression::Zlib, &["-c"][..]),
+    ] {
+        let (ours, peers) = (folder.path().join("ours"), folder.path().join("peers"));
+        let (mut our_times, mut peer_times) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let _ = fs::remove_file(&ours);
+            let _ = fs::remove_file(&peers);
+            our_times.push(timed(|| {
+                qcow2::write(&raw, &File::create(&ours).unwrap(), compression).unwrap();
+            }));
+            let mut arguments: Vec<&OsStr> = ["convert", "-f", "raw", "-O", "qcow2"]
+                .map(OsStr::new)
+                .to_vec();
+            arguments.extend(options.iter().map(OsStr::new));
+            arguments.extend([raw_path.as_os_str(), peers.as_os_str()]);
+            peer_times.push(timed(|| {
+                run("qemu-img", &arguments);
+            }));
+        }
+        run("qemu-img", &["check".as_ref(), ours.as_ref()]);
+        let what = format!("qcow2 {name}");
+        report(
+            &what,
+            median(our_times),
+            "qemu-img convert",
+            median(peer_times),
+        );
+        let length = |path: &Path| path.metadata().unwrap().len() >> 20;
+        println!(
+            "{what}: muster {} MiB, qemu-img {} MiB",
+            length(&ours),
+            length(&peers)
+        );
+    }
 }

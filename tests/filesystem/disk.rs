@@ -11,7 +11,7 @@ use muster::image::disk::{grow, kernel, raw};
 use muster::image::filesystem::ext4::Ext4;
 use muster::image::filesystem::{BlockSink, Filesystem, Window};
 
-use crate::mounted::{Mounted, assert_equal, run};
+use crate::mounted::{Mounted, assert_equal, run, scratch};
 use crate::random::{Random, random_tree};
 
 const MIB: u64 = 1 << 20;
@@ -60,7 +60,7 @@ fn sgdisk_is_content(image: &Path) -> String {
 
 #[test]
 fn sgdisk_reads_the_table_that_was_described() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let image = folder.path().join("disk");
     let table = table();
     let file = create(&image, table.size);
@@ -89,7 +89,7 @@ fn sgdisk_reads_the_table_that_was_described() {
 
 #[test]
 fn a_larger_disk_gives_its_space_to_the_last_partition_and_keeps_the_boot_code() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let image = folder.path().join("disk");
     let table = table();
     let file = create(&image, table.size);
@@ -139,7 +139,7 @@ impl BlockSink for Cut<'_> {
 
 #[test]
 fn a_power_cut_while_a_table_is_replaced_leaves_one_that_grows_again() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let image = folder.path().join("disk");
     let larger = 700 * MIB;
     for sectors in 0..70 {
@@ -169,7 +169,7 @@ fn a_power_cut_while_a_table_is_replaced_leaves_one_that_grows_again() {
 
 #[test]
 fn a_disk_without_a_table_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let file = create(&folder.path().join("disk"), 4 * MIB);
     assert_eq!(
         grow::grow(&file).unwrap_err().to_string(),
@@ -184,9 +184,9 @@ fn a_disk_without_a_table_is_refused() {
 
 #[test]
 fn a_filesystem_inside_a_partition_can_be_mounted_and_never_leaves_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let image = folder.path().join("disk");
-    let host = tempfile::tempdir().unwrap();
+    let host = scratch();
     let tree = random_tree(3, 400, host.path());
     let table = table();
     let file = create(&image, table.size);
@@ -235,7 +235,7 @@ fn odd_disk(path: &Path, size: u64, seed: u64) -> File {
 
 #[test]
 fn qemu_finds_qcow2_images_without_faults_and_equal_to_the_raw_one() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let raw_path = folder.path().join("raw");
     let image = folder.path().join("image.qcow2");
     for (seed, size) in [
@@ -266,7 +266,7 @@ fn qemu_finds_qcow2_images_without_faults_and_equal_to_the_raw_one() {
 
 #[test]
 fn an_image_of_nothing_is_small_and_without_faults() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let raw = create(&folder.path().join("raw"), 1 << 40);
     let image = folder.path().join("image.qcow2");
     qcow2::write(&raw, &create(&image, 0), Compression::None).unwrap();
@@ -278,7 +278,7 @@ fn an_image_of_nothing_is_small_and_without_faults() {
 
 #[test]
 fn qemu_writes_to_an_image_and_it_stays_without_faults() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let raw = odd_disk(&folder.path().join("raw"), 90 * MIB, 8);
     for compression in [Compression::None, Compression::Zlib, Compression::Zstd] {
         let image = folder.path().join("image.qcow2");
@@ -296,7 +296,7 @@ fn qemu_writes_to_an_image_and_it_stays_without_faults() {
 
 #[test]
 fn qcow2_bytes_do_not_depend_on_holes_or_on_the_number_of_threads() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let sparse = folder.path().join("sparse");
     let raw = odd_disk(&sparse, 60 * MIB, 5);
     let full = folder.path().join("full");
@@ -319,7 +319,7 @@ fn qcow2_bytes_do_not_depend_on_holes_or_on_the_number_of_threads() {
 
 #[test]
 fn a_raw_copy_is_equal_and_stays_sparse() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let from = odd_disk(&folder.path().join("from"), 300 * MIB + 5, 6);
     let to = create(&folder.path().join("to"), 300 * MIB + 5);
     raw::copy(&from, &to).unwrap();
@@ -334,7 +334,7 @@ fn the_kernel_takes_over_the_new_length_of_a_partition_in_use() {
         eprintln!("SKIPPED: not root, no loop device");
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let image = folder.path().join("disk");
     let table = table();
     let file = create(&image, table.size);

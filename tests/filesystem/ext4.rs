@@ -8,7 +8,7 @@ use muster::image::filesystem::{Filesystem, FilesystemError};
 use muster::image::tree::{Content, Kind, Tree};
 use proptest::prelude::*;
 
-use crate::mounted::{Mounted, assert_equal, run};
+use crate::mounted::{Mounted, assert_debugfs_dumps, assert_equal, run, scratch};
 use crate::random::{self, Random, add, directory, empty_tree, file, link, node};
 
 const MIB: u64 = 1 << 20;
@@ -29,7 +29,7 @@ fn check(image: &Path) {
 
 /// Clean, equal, still clean after the kernel wrote to it, clean after it has grown.
 fn prove(format: &Ext4, tree: &Tree, size: u64) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let image = folder.path().join("image");
     write(format, tree, size, &image);
     check(&image);
@@ -60,11 +60,14 @@ proptest! {
 
     #[test]
     fn any_tree_comes_back_as_it_was(seed: u64, count in 1u64..1500, slack in 0u64..300) {
-        let host = tempfile::tempdir().unwrap();
+        let host = scratch();
         let tree = random::random_tree(seed, count, host.path());
         let format = format();
         let least = format.minimum_size(&tree).unwrap();
         prove(&format, &tree, least + slack * MIB);
+        let image = host.path().join("image");
+        write(&format, &tree, least, &image);
+        assert_debugfs_dumps(&tree, &image);
     }
 }
 
@@ -86,7 +89,7 @@ fn an_empty_filesystem_is_clean_at_many_sizes() {
         2048 * MIB + MIB,
         40 << 30,
     ] {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let image = folder.path().join("image");
         write(&format, &tree, size, &image);
         check(&image);
@@ -161,7 +164,7 @@ fn a_directory_of_more_than_65000_subdirectories_is_clean() {
     for number in 0..65_010 {
         add(&mut tree, 0, format!("{number}"), directory());
     }
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let image = folder.path().join("image");
     let format = format();
     write(&format, &tree, format.minimum_size(&tree).unwrap(), &image);
@@ -170,7 +173,7 @@ fn a_directory_of_more_than_65000_subdirectories_is_clean() {
 
 #[test]
 fn holes_of_big_files_take_no_blocks() {
-    let host = tempfile::tempdir().unwrap();
+    let host = scratch();
     let mut tree = empty_tree();
     for number in 0..4 {
         let path = host.path().join(format!("{number}"));
@@ -200,7 +203,7 @@ fn holes_of_big_files_take_no_blocks() {
 
 #[test]
 fn the_same_tree_gives_the_same_bytes_on_one_thread_and_on_many() {
-    let host = tempfile::tempdir().unwrap();
+    let host = scratch();
     let tree = random::random_tree(7, 2000, host.path());
     let format = format();
     let size = format.minimum_size(&tree).unwrap() + 50 * MIB;
@@ -226,7 +229,7 @@ fn free_space_that_was_asked_for_is_there() {
         free: 200 * MIB,
         ..format()
     };
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let image = folder.path().join("image");
     write(&format, &tree, format.minimum_size(&tree).unwrap(), &image);
     let listing = run("dumpe2fs", &["-h".as_ref(), image.as_ref()]);
@@ -242,7 +245,7 @@ fn free_space_that_was_asked_for_is_there() {
 
 #[test]
 fn a_size_too_small_says_how_much_is_needed_and_that_is_enough() {
-    let host = tempfile::tempdir().unwrap();
+    let host = scratch();
     let tree = random::random_tree(11, 500, host.path());
     let format = format();
     let image = File::create(host.path().join("image")).unwrap();
@@ -264,7 +267,7 @@ fn every_size_from_the_least_on_is_accepted() {
     add(&mut tree, 0, "file", file(vec![1; 120 << 20]));
     let format = format();
     let least = format.minimum_size(&tree).unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let image = folder.path().join("image");
     for step in 0..60 {
         write(&format, &tree, least + step * 61 * 4096, &image);
@@ -353,7 +356,7 @@ fn what_ext4_cannot_hold_is_refused_by_path_and_reason() {
 
 #[test]
 fn a_file_that_changes_while_it_is_read_is_noticed() {
-    let host = tempfile::tempdir().unwrap();
+    let host = scratch();
     let path = host.path().join("file");
     for (expected, found) in [
         (10, 9),

@@ -8,7 +8,7 @@ use muster::image::filesystem::Filesystem;
 use muster::image::filesystem::fat::Fat;
 use muster::image::tree::{Content, Kind, Tree};
 
-use crate::mounted::run;
+use crate::mounted::{run, scratch};
 use crate::random::{Random, add, directory, empty_tree, file, node};
 
 const MIB: u64 = 1 << 20;
@@ -78,7 +78,7 @@ fn assert_equal(tree: &Tree, image: &Path, index: usize, path: &str) {
 
 #[test]
 fn fsck_is_content_and_mtools_reads_every_file_at_the_least_size_and_above() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let image = folder.path().join("esp");
     for (files, largest) in [
         (0, 1),
@@ -100,7 +100,7 @@ fn fsck_is_content_and_mtools_reads_every_file_at_the_least_size_and_above() {
 
 #[test]
 fn an_esp_is_fat32_with_the_label_and_the_serial_number_given() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let image = folder.path().join("esp");
     write(&esp(3, 1000), 64 * MIB, &image);
     let information = run("minfo", &["-i".as_ref(), image.as_ref(), "::".as_ref()]);
@@ -119,7 +119,7 @@ fn an_esp_is_fat32_with_the_label_and_the_serial_number_given() {
 
 #[test]
 fn the_same_tree_gives_the_same_bytes() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let tree = esp(30, 10_000);
     let mut images = ["a", "b"].map(|name| {
         let image = folder.path().join(name);

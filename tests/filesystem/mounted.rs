@@ -1,10 +1,10 @@
 //! A filesystem in a file, mounted through a loop device, compared with the tree it came from.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,6 +24,18 @@ pub fn run(program: &str, arguments: &[&OsStr]) -> String {
         "{program} {arguments:?}: {text}{errors}"
     );
     text
+}
+
+/// A folder for images, in memory where that is possible: mounting and unmounting waits for the
+/// disk below.
+pub fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    }
+    .unwrap()
 }
 
 /// A mount that ends with the value.
@@ -162,6 +174,57 @@ fn assert_content(content: &Content, path: &Path) {
                 found.read_exact_at(&mut b[..part], offset).unwrap();
                 assert!(a[..part] == b[..part], "content of {path:?} at {offset}");
             }
+        }
+    }
+}
+
+/// Compares names, contents and targets with what debugfs takes out of an image; that needs
+/// neither root nor a mount.
+pub fn assert_debugfs_dumps(tree: &Tree, image: &Path) {
+    let folder = scratch();
+    let request = format!("rdump / {}", folder.path().display());
+    run(
+        "debugfs",
+        &["-R".as_ref(), request.as_ref(), image.as_ref()],
+    );
+    let mut left = vec![(0usize, folder.path().to_path_buf())];
+    while let Some((index, path)) = left.pop() {
+        let node = &tree.nodes[index];
+        if matches!(node.kind, Kind::Directory(_) | Kind::File(_)) {
+            // Modes are restored too, and may shut even the owner out.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        match &node.kind {
+            Kind::Directory(entries) => {
+                let names = fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().file_name());
+                let mut names: Vec<Vec<u8>> = names
+                    .map(OsString::into_vec)
+                    .filter(|name| index != 0 || name != b"lost+found")
+                    .collect();
+                names.sort();
+                let dumped = |index: &usize| {
+                    let kind = &tree.nodes[*index].kind;
+                    matches!(kind, Kind::Directory(_) | Kind::File(_) | Kind::Symlink(_))
+                };
+                let expected = entries.iter().filter(|(_, child)| dumped(child));
+                for (name, child) in expected.clone() {
+                    left.push((*child, path.join(OsStr::from_bytes(name))));
+                }
+                let expected: Vec<&Vec<u8>> = expected.map(|(name, _)| name).collect();
+                assert_eq!(
+                    names.iter().collect::<Vec<_>>(),
+                    expected,
+                    "names in {path:?}"
+                );
+            }
+            Kind::File(content) => assert_content(content, &path),
+            Kind::Symlink(target) => {
+                let found = fs::read_link(&path).unwrap().into_os_string().into_vec();
+                assert_eq!(&found, target, "target of {path:?}");
+            }
+            Kind::CharDevice(..) | Kind::BlockDevice(..) | Kind::Fifo => {}
         }
     }
 }
