@@ -2,8 +2,8 @@
 
 use clap::FromArgMatches;
 use muster::cli::{
-    Cli, Command, agent, answers, check, completions, console, diagnose, down, fetch, help, lock,
-    man, plan, ps, report, ssh, status, up, verify,
+    Cli, Command, agent, answers, build, check, completions, console, diagnose, down, fetch, help,
+    image_worker, lock, man, plan, ps, report, ssh, status, up, verify,
 };
 use std::process::ExitCode;
 
@@ -16,6 +16,8 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&cli, args),
         Command::Lock(args) => lock::run(&cli, args),
         Command::Fetch(args) => fetch::run(&cli, args),
+        Command::Build(args) => build::run(&cli, args),
+        Command::ImageWorker(args) => image_worker::run(&cli, args),
         Command::Status(args) => status::run(&cli, args),
         Command::Verify(args) => verify::run(&cli, args),
         Command::Diagnose(args) => diagnose::run(&cli, args),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 pub mod agent;
 pub mod answers;
+pub mod build;
 pub mod check;
 pub mod completions;
 pub mod console;
@@ -13,6 +14,7 @@ pub mod diagnose;
 pub mod down;
 pub mod exit;
 pub mod fetch;
+pub mod image_worker;
 pub mod help;
 pub mod lock;
 pub mod man;
@@ -57,6 +59,11 @@ pub enum Command {
     Lock(lock::Args),
     /// Fetch every file of the lock into the cache
     Fetch(fetch::Args),
+    /// Make the images of a stack
+    Build(build::Args),
+    /// Makes one image in namespaces of its own; started by `build`
+    #[command(hide = true)]
+    ImageWorker(image_worker::Args),
     /// Show how hosts, phases and integrations stand
     Status(status::Args),
     /// Probe everything now

@@ -151,6 +151,14 @@ pub fn packages(error: PackagesError) -> Report {
     }
 }
 
+/// An image that could not be made, as a report: exit code 1.
+pub fn image(error: crate::image::Error) -> Report {
+    match error.hint().as_str() {
+        "" => miette::miette!("{error}"),
+        hint => miette::miette!(help = hint.to_owned(), "{error}"),
+    }
+}
+
 /// The exit code for a report: 3 when a profile is wrong, else 1.
 pub fn exit_code(report: &Report) -> u8 {
     let invalid = report.is::<Pointed>() || report.is::<Several>() || report.is::<Plain>();

@@ -1,0 +1,124 @@
+//! `muster build`: bootable images from a stack.
+
+use super::{Cli, exit, fetch, lock, report};
+use crate::image::build::{Interrupts, Request};
+use crate::image::job::Format;
+use crate::packages::fetch::fetch;
+use crate::packages::lock::{Lock, LockOptions, lock_stack};
+use crate::packages::{Mirrors, PackagesError, Preferences, cache::Cache};
+use crate::profile::{Source, Stack};
+use std::path::{Path, PathBuf};
+
+/// Options of `build`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A stack's name or directory
+    #[arg(value_name = "STACK")]
+    pub stack: String,
+    /// Make the image of this role only; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub role: Vec<String>,
+    /// Build on this base where a role fixes none
+    #[arg(long, value_name = "NAME")]
+    pub base: Option<String>,
+    /// How the disks are stored
+    #[arg(long, default_value = "raw")]
+    pub format: Format,
+    /// Put the images into DIR/<stack>
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub out: PathBuf,
+    /// Fetch an archive from here: URL, or ARCHIVE=URL
+    #[arg(long, value_name = "URL")]
+    pub mirror: Vec<String>,
+    /// Work from the cache alone
+    #[arg(long)]
+    pub offline: bool,
+    /// Fail if the lock is missing or stale, instead of making one
+    #[arg(long)]
+    pub locked: bool,
+    /// The program that becomes the agent, instead of this one
+    #[arg(long, value_name = "FILE")]
+    pub agent: Option<PathBuf>,
+}
+
+/// Runs it.
+pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
+    let interrupts = Interrupts::catch().map_err(report::image)?;
+    let source = cli.source();
+    let stack = Stack::load(&source, &args.stack, args.base.as_deref()).map_err(report::profile)?;
+    let path = lock::path(cli, &args.stack)?;
+    let cache = Cache::new(Cache::default_root());
+    let lock = ready(args, &stack, &path, &cache)?;
+    let out = args.out.join(&stack.name);
+    let request = Request {
+        stack: &stack,
+        lock: &lock,
+        cache: &cache,
+        out: &out,
+        format: args.format,
+        agent: args.agent.as_deref(),
+        layout: &text(&source, "image/layout.toml")?,
+        grub: &text(&source, "image/grub.cfg")?,
+    };
+    let all: Vec<String> = stack.roles.iter().map(|role| role.name.clone()).collect();
+    let roles = if args.role.is_empty() {
+        &all
+    } else {
+        &args.role
+    };
+    for role in roles {
+        let built = request.build(role, interrupts).map_err(report::image)?;
+        println!("{}", built.image.display());
+    }
+    Ok(exit::OK)
+}
+
+/// The lock, made if there is none that fits, with everything it names in the cache.
+fn ready(args: &Args, stack: &Stack, path: &Path, cache: &Cache) -> miette::Result<Lock> {
+    let packages = |error: PackagesError| report::packages(error);
+    let previous = Lock::read_if_there(path).map_err(|error| packages(error.into()))?;
+    let mirrors = Preferences::read(&args.mirror).map_err(|error| packages(error.into()))?;
+    let mirrors = Mirrors::choose(stack.bases.values(), &mirrors);
+    let lock = match previous {
+        Some(lock) if !lock.is_stale(stack) => lock,
+        _ if args.locked => {
+            let state = if path.exists() {
+                "is stale"
+            } else {
+                "is not there"
+            };
+            return Err(report::plain(
+                format!(
+                    "{} {state}, and --locked forbids to make one",
+                    path.display()
+                ),
+                Some(format!("run `muster lock {}`", args.stack)),
+            ));
+        }
+        previous => {
+            let options = LockOptions {
+                mirrors: &mirrors,
+                cache,
+                offline: args.offline,
+                previous: previous.as_ref(),
+                update: false,
+                now: jiff::Timestamp::now(),
+            };
+            let lock = lock_stack(stack, &options).map_err(packages)?.lock;
+            lock.write(path).map_err(|error| packages(error.into()))?;
+            eprintln!("{} is written", path.display());
+            lock
+        }
+    };
+    let bar = fetch::bar();
+    let mirrors = (!args.offline).then_some(&mirrors);
+    fetch(&lock, cache, mirrors, &bar).map_err(packages)?;
+    bar.finish_and_clear();
+    Ok(lock)
+}
+
+fn text(source: &Source, path: &str) -> miette::Result<String> {
+    let found = source.read(path).map_err(report::profile)?;
+    let found = found.ok_or_else(|| report::plain(format!("there is no file {path}"), None))?;
+    Ok(found.text.content.to_string())
+}

@@ -1,0 +1,168 @@
+//! The disk of an image: partition table, boot loader and filesystems in their places.
+
+use super::disk::gpt::{self, Guid, Table};
+use super::disk::qcow2;
+use super::error::Error;
+use super::filesystem::ext4::Ext4;
+use super::filesystem::fat::Fat;
+use super::filesystem::{BlockSink, Filesystem, Window};
+use super::grub::{self, Loader};
+use super::identity::uuid;
+use super::job::{Format, Job};
+use super::layout::Partition;
+use super::tree::{Kind, Node, Tree};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+
+/// The disk of one image before it is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disk {
+    /// Bytes.
+    pub size: u64,
+    /// Partitions in order.
+    pub partitions: Vec<Partition>,
+    image_id: String,
+    epoch: i64,
+}
+
+impl Disk {
+    /// Places the partitions of a role's disk.
+    pub fn plan(job: &Job, image_id: &str) -> Result<Disk, Error> {
+        let size = u64::from(job.role()?.disk);
+        let id = |name: &str| Guid(uuid(image_id, &format!("partition {name}")));
+        Ok(Disk {
+            size: size << 20,
+            partitions: job.layout.place(size, |name| id(name).to_string())?,
+            image_id: image_id.to_owned(),
+            epoch: job.epoch,
+        })
+    }
+
+    /// Writes the disk into `out`, an empty file. The root filesystem's tree goes to `root-a`;
+    /// `root-b` stays empty, and `data` gets a filesystem that the agent fills and grows at
+    /// first boot.
+    pub fn write(
+        &self,
+        tree: &Tree,
+        loader: &Loader,
+        configuration: &str,
+        format: Format,
+        out: &File,
+    ) -> Result<(), Error> {
+        let failed = || Error::io("cannot write", "the disk");
+        match format {
+            Format::Raw => self.raw(tree, loader, configuration, out),
+            Format::Qcow2 => {
+                // The root is gone from the outside, but not from this process: the raw disk
+                // stands in it, out of the tree that was read from it before.
+                let path = "/.muster-disk";
+                let mut options = OpenOptions::new();
+                let raw = options.create_new(true).read(true).write(true).open(path);
+                let raw = raw.map_err(failed())?;
+                std::fs::remove_file(path).map_err(failed())?;
+                self.raw(tree, loader, configuration, &raw)?;
+                qcow2::write(&raw, out, qcow2::Compression::None).map_err(failed())
+            }
+        }
+    }
+
+    fn raw(
+        &self,
+        tree: &Tree,
+        loader: &Loader,
+        configuration: &str,
+        out: &File,
+    ) -> Result<(), Error> {
+        let failed = || Error::io("cannot write", "the disk");
+        out.set_len(self.size).map_err(failed())?;
+        let bios = self.partition("bios")?;
+        let lba = bios.start / gpt::SECTOR;
+        self.table()?
+            .write(&loader.boot_code(lba)?, out)
+            .map_err(|error| Error::Layout(format!("the partition table: {error}")))?;
+        out.write_at(bios.start, &loader.core_image(lba, bios.size)?)
+            .map_err(failed())?;
+        let esp = grub::esp(configuration, self.epoch);
+        self.filesystem(out, "esp", &self.fat(), &esp)?;
+        self.filesystem(out, "root-a", &self.ext4("root-a"), tree)?;
+        self.filesystem(out, "data", &self.ext4("data"), &empty(self.epoch))
+    }
+
+    fn table(&self) -> Result<Table, Error> {
+        let partitions = self.partitions.iter().map(|partition| {
+            Ok(Some(gpt::Partition {
+                name: partition.name.clone(),
+                kind: partition.kind()?,
+                id: Guid(uuid(
+                    &self.image_id,
+                    &format!("partition {}", partition.name),
+                )),
+                first: partition.start / gpt::SECTOR,
+                last: (partition.start + partition.size) / gpt::SECTOR - 1,
+                attributes: 0,
+            }))
+        });
+        Ok(Table {
+            id: Guid(uuid(&self.image_id, "disk")),
+            size: self.size,
+            partitions: partitions.collect::<Result<_, Error>>()?,
+        })
+    }
+
+    fn fat(&self) -> Fat {
+        let id = uuid(&self.image_id, "filesystem esp");
+        let volume_id = u32::from_le_bytes([id[0], id[1], id[2], id[3]]);
+        Fat {
+            label: "ESP".into(),
+            volume_id,
+        }
+    }
+
+    fn ext4(&self, name: &str) -> Ext4 {
+        Ext4::new(
+            name,
+            uuid(&self.image_id, &format!("filesystem {name}")),
+            self.epoch,
+        )
+    }
+
+    fn filesystem(
+        &self,
+        out: &dyn BlockSink,
+        name: &str,
+        format: &dyn Filesystem,
+        tree: &Tree,
+    ) -> Result<(), Error> {
+        let partition = self.partition(name)?;
+        let window = Window {
+            sink: out,
+            start: partition.start,
+            length: partition.size,
+        };
+        format
+            .write(tree, partition.size, &window)
+            .map_err(|error| Error::Layout(format!("the partition {name}: {error}")))
+    }
+
+    fn partition(&self, name: &str) -> Result<&Partition, Error> {
+        let found = self
+            .partitions
+            .iter()
+            .find(|partition| partition.name == name);
+        found.ok_or_else(|| Error::Layout(format!("image/layout.toml has no partition {name}")))
+    }
+}
+
+/// A tree with nothing in it.
+fn empty(epoch: i64) -> Tree {
+    let kind = Kind::Directory(BTreeMap::new());
+    let root = Node {
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: epoch,
+        xattrs: BTreeMap::new(),
+        kind,
+    };
+    Tree { nodes: vec![root] }
+}

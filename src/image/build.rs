@@ -1,0 +1,302 @@
+//! The workstation's side of a build: a folder for the work next to where the image will
+//! stand, the process that makes it, and the moment in which a finished image appears.
+
+use super::agent;
+use super::error::Error;
+use super::identity::digest_file;
+use super::job::{Failure, Format, Job};
+use super::layout::Layout;
+use super::manifest::Manifest;
+use super::namespace;
+use super::worker::{FAILURE, LOG, MANIFEST};
+use crate::packages::cache::Cache;
+use crate::packages::lock::Lock;
+use crate::profile::Stack;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+/// What is common to all images of one `muster build`.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The stack.
+    pub stack: &'a Stack,
+    /// Its lock; everything it pins for the roles is in the cache.
+    pub lock: &'a Lock,
+    /// The cache.
+    pub cache: &'a Cache,
+    /// Folder of the images.
+    pub out: &'a Path,
+    /// How disks are stored.
+    pub format: Format,
+    /// The agent's binary; this program when absent.
+    pub agent: Option<&'a Path>,
+    /// Text of `image/layout.toml`.
+    pub layout: &'a str,
+    /// Text of `image/grub.cfg`.
+    pub grub: &'a str,
+}
+
+/// A finished image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Built {
+    /// The disk.
+    pub image: PathBuf,
+    /// What it was made from, and what came out.
+    pub manifest: Manifest,
+}
+
+/// Signals that stop a build without leaving anything behind.
+#[derive(Debug)]
+pub struct Interrupts {
+    stopped: AtomicBool,
+    child: AtomicI32,
+}
+
+impl Interrupts {
+    /// From now on SIGINT, SIGTERM and SIGHUP stop the process that makes an image and not this
+    /// one, which is left to clean up; without such a process they end this one. Called while
+    /// the process has one thread.
+    pub fn catch() -> Result<&'static Interrupts, Error> {
+        static CAUGHT: Interrupts = Interrupts {
+            stopped: AtomicBool::new(false),
+            child: AtomicI32::new(0),
+        };
+        let mut signals = SigSet::empty();
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            signals.add(signal);
+        }
+        signals
+            .thread_block()
+            .map_err(Error::namespace("cannot take signals"))?;
+        std::thread::spawn(move || {
+            while signals.wait().is_ok() {
+                CAUGHT.stopped.store(true, Ordering::SeqCst);
+                if !CAUGHT.stop() {
+                    std::process::exit(130);
+                }
+            }
+        });
+        Ok(&CAUGHT)
+    }
+
+    fn stop(&self) -> bool {
+        let child = self.child.load(Ordering::SeqCst);
+        child > 0 && kill(Pid::from_raw(child), Signal::SIGKILL).is_ok()
+    }
+
+    fn run(&self, job: &Path) -> Result<bool, Error> {
+        let spawned = namespace::command("enter", job).spawn();
+        let mut child = spawned.map_err(Error::io("cannot start", "/proc/self/exe"))?;
+        self.child
+            .store(i32::try_from(child.id()).unwrap_or(0), Ordering::SeqCst);
+        if self.stopped.load(Ordering::SeqCst) {
+            self.stop();
+        }
+        let status = child.wait();
+        self.child.store(0, Ordering::SeqCst);
+        let status = status.map_err(Error::io("cannot wait for", "/proc/self/exe"))?;
+        match self.stopped.load(Ordering::SeqCst) {
+            true => Err(Error::Interrupted),
+            false => Ok(status.success()),
+        }
+    }
+}
+
+impl Request<'_> {
+    /// Makes the image of one role. Until it is complete nothing of it stands under its name,
+    /// and an older image there stays as it is.
+    pub fn build(&self, role: &str, interrupts: &Interrupts) -> Result<Built, Error> {
+        let Some(found) = self.stack.roles.iter().find(|found| found.name == role) else {
+            return Err(Error::NoRole {
+                stack: self.stack.name.clone(),
+                role: role.to_owned(),
+                known: self
+                    .stack
+                    .roles
+                    .iter()
+                    .map(|role| role.name.clone())
+                    .collect(),
+            });
+        };
+        let base = self.stack.bases.get(&found.base);
+        let architecture = base.map_or("amd64", |base| base.architecture.as_str());
+        let agent = agent::choose(self.agent, architecture)?;
+        let folder = Folder::claim(self.out, role)?;
+        let job = Job {
+            stack: self.stack.clone(),
+            role: role.to_owned(),
+            lock: self.lock.clone(),
+            cache: absolute(self.cache.root())?,
+            work: folder.path.join("work"),
+            staging: folder.path.join("staging"),
+            agent_sha256: digest_file(&agent)?,
+            agent,
+            format: self.format,
+            layout: Layout::parse(self.layout)?,
+            grub: self.grub.to_owned(),
+            epoch: epoch(self.lock, &found.base)?,
+        };
+        for path in [&job.work, &job.staging] {
+            fs::create_dir(path).map_err(Error::io("cannot make", path))?;
+        }
+        let path = folder.path.join("job.json");
+        let text = serde_json::to_vec(&job)
+            .map_err(|error| Error::Layout(format!("the job does not fit JSON: {error}")))?;
+        fs::write(&path, text).map_err(Error::io("cannot write", &path))?;
+        let log = self.out.join(format!("{role}.log"));
+        let succeeded = interrupts.run(&path);
+        let _ = fs::rename(job.staging.join(LOG), &log);
+        if !succeeded? {
+            return Err(failure(&job.staging, role, &log));
+        }
+        self.publish(&job)
+    }
+
+    /// Moves the results to their names; the manifest last, so that one that is there always
+    /// speaks of the files beside it.
+    fn publish(&self, job: &Job) -> Result<Built, Error> {
+        let text = fs::read(job.staging.join(MANIFEST));
+        let text = text.map_err(Error::io("cannot read", job.staging.join(MANIFEST)))?;
+        let manifest: Manifest = serde_json::from_slice(&text)
+            .map_err(|error| Error::Layout(format!("the manifest was not written: {error}")))?;
+        let last = format!("{}.manifest.json", job.role);
+        let stale = self.out.join(&last);
+        match fs::remove_file(&stale) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("cannot remove", &stale)(error));
+            }
+            _ => {}
+        }
+        let outputs = manifest.outputs.values().map(|output| output.file.as_str());
+        let files: Vec<(&str, &str)> = outputs
+            .map(|file| (file, file))
+            .chain([(MANIFEST, last.as_str())])
+            .collect();
+        for (staged, name) in files {
+            let (from, to) = (job.staging.join(staged), self.out.join(name));
+            File::open(&from)
+                .and_then(|file| file.sync_all())
+                .and_then(|()| fs::rename(&from, &to))
+                .map_err(Error::io("cannot write", &to))?;
+        }
+        let image = self
+            .out
+            .join(format!("{}.{}", job.role, job.format.suffix()));
+        Ok(Built { image, manifest })
+    }
+}
+
+/// The folder of one build, held against other builds of the same role and removed at the end.
+struct Folder {
+    path: PathBuf,
+    _held: Flock<File>,
+}
+
+impl Folder {
+    /// Takes `out/.<role>.building`, and clears what an interrupted build left in it.
+    fn claim(out: &Path, role: &str) -> Result<Folder, Error> {
+        let path = absolute(out)?.join(format!(".{role}.building"));
+        fs::create_dir_all(&path).map_err(Error::io("cannot make", &path))?;
+        let directory = File::open(&path).map_err(Error::io("cannot read", &path))?;
+        let held = match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => held,
+            Err((_, nix::Error::EWOULDBLOCK)) => {
+                return Err(Error::Busy {
+                    role: role.to_owned(),
+                    path,
+                });
+            }
+            Err((_, errno)) => return Err(Error::io("cannot lock", &path)(errno.into())),
+        };
+        for entry in fs::read_dir(&path)
+            .map_err(Error::io("cannot read", &path))?
+            .flatten()
+        {
+            let left = entry.path();
+            let removed = match left.is_dir() {
+                true => fs::remove_dir_all(&left),
+                false => fs::remove_file(&left),
+            };
+            removed.map_err(Error::io("cannot remove", &left))?;
+        }
+        Ok(Folder { path, _held: held })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next build.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn failure(staging: &Path, role: &str, log: &Path) -> Error {
+    let text = fs::read(staging.join(FAILURE)).unwrap_or_default();
+    let failure = serde_json::from_slice(&text).unwrap_or(Failure {
+        message: format!("the process that makes the image of {role} died"),
+        hint: String::new(),
+    });
+    let shown = format!("all output is in {}", log.display());
+    let hint = match failure.hint.as_str() {
+        "" => shown,
+        hint => format!("{hint}\n{shown}"),
+    };
+    Error::Worker {
+        message: failure.message,
+        hint,
+    }
+}
+
+/// The newest release that the base was locked from.
+fn epoch(lock: &Lock, base: &str) -> Result<i64, Error> {
+    let mut newest = 0;
+    for release in lock.releases.iter().filter(|release| release.base == base) {
+        let date: jiff::Timestamp = release.date.parse().map_err(|error| {
+            Error::Layout(format!(
+                "the lock's date `{}` is not one: {error}",
+                release.date
+            ))
+        })?;
+        newest = newest.max(date.as_second());
+    }
+    Ok(newest)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(Error::io("cannot find", path))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_clears_what_an_interrupted_one_left() {
+        let out = tempfile::tempdir().unwrap();
+        let left = out.path().join(".office.building/staging");
+        fs::create_dir_all(&left).unwrap();
+        fs::write(left.join("office.raw"), b"half").unwrap();
+        let folder = Folder::claim(out.path(), "office").unwrap();
+        assert_eq!(fs::read_dir(&folder.path).unwrap().count(), 0);
+        drop(folder);
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn two_builds_of_one_role_do_not_share_a_folder() {
+        let out = tempfile::tempdir().unwrap();
+        let _first = Folder::claim(out.path(), "office").unwrap();
+        let second = Folder::claim(out.path(), "office").map(|_| ()).unwrap_err();
+        assert!(
+            second
+                .to_string()
+                .starts_with("another build of office is running in ")
+        );
+        assert!(Folder::claim(out.path(), "files").is_ok());
+    }
+}

@@ -1,0 +1,261 @@
+//! Reading binary packages: deb(5), an ar archive of `debian-binary`, `control.tar.*` and
+//! `data.tar.*`. Everything is streamed; a package is verified before it is parsed.
+
+use super::error::Error;
+use crate::packages::lock::Package;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// The cache as an open directory, so that it stays readable after `chroot`.
+#[derive(Debug)]
+pub struct Store {
+    directory: OwnedFd,
+}
+
+impl Store {
+    /// Opens the folder that holds `sha256/`.
+    pub fn open(root: &Path) -> Result<Store, Error> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let directory = nix::fcntl::open(root, flags, Mode::empty())
+            .map_err(|errno| Error::io("cannot open the cache", root)(errno.into()))?;
+        Ok(Store { directory })
+    }
+
+    /// Opens a pinned package without looking at it.
+    pub fn package(&self, package: &Package) -> Result<File, Error> {
+        let name = format!("sha256/{}/{}", &package.sha256[..2], package.sha256);
+        match openat(
+            &self.directory,
+            name.as_str(),
+            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        ) {
+            Ok(descriptor) => Ok(File::from(descriptor)),
+            Err(nix::Error::ENOENT) => Err(Error::NotCached {
+                package: package.key(),
+            }),
+            Err(errno) => Err(Error::io("cannot read", name)(errno.into())),
+        }
+    }
+
+    /// Opens a pinned package after comparing its size and SHA-256 with the lock.
+    pub fn verified(&self, package: &Package) -> Result<File, Error> {
+        let mut file = self.package(package)?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            let read = file
+                .read(&mut buffer)
+                .map_err(Error::io("cannot read", &package.path))?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+        }
+        let found = hex::encode(hasher.finalize());
+        if found != package.sha256 {
+            return Err(Error::Digest {
+                package: package.key(),
+                found,
+                wanted: package.sha256.clone(),
+            });
+        }
+        self.package(package)
+    }
+}
+
+/// The control archive of a package.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Control {
+    /// Fields of `control` in order.
+    pub fields: Vec<(String, String)>,
+    /// The other files: name → content and permission bits.
+    pub files: BTreeMap<String, (Vec<u8>, u32)>,
+}
+
+impl Control {
+    /// A field, by its name as written in Debian policy.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let found = self
+            .fields
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// A text file of the control archive, empty when it has none.
+    pub fn text(&self, name: &str) -> String {
+        let found = self.files.get(name);
+        found
+            .map(|(bytes, _)| String::from_utf8_lossy(bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// The configuration files it declares: absolute paths (deb-conffiles(5); entries with
+    /// the `remove-on-upgrade` flag are not shipped).
+    pub fn conffiles(&self) -> Vec<String> {
+        let text = self.text("conffiles");
+        let paths = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.starts_with('/'));
+        paths.map(str::to_owned).collect()
+    }
+}
+
+/// The decompressed tar archive of one member of a package.
+pub type Tar<'a> = tar::Archive<Box<dyn Read + 'a>>;
+
+/// Reads the control archive.
+pub fn control(name: &str, file: File) -> Result<Control, Error> {
+    let bad = |reason: String| Error::Package {
+        package: name.to_owned(),
+        reason,
+    };
+    with_member(name, file, "control.tar", |tar| {
+        let mut text = None;
+        let mut files = BTreeMap::new();
+        for entry in tar
+            .entries()
+            .map_err(|error| bad(truncated("control.tar", &error)))?
+        {
+            let mut entry = entry.map_err(|error| bad(truncated("control.tar", &error)))?;
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let path = PathBuf::from(String::from_utf8_lossy(&entry.path_bytes()).into_owned());
+            let Some(file) = path.file_name().and_then(|file| file.to_str()) else {
+                continue;
+            };
+            let file = file.to_owned();
+            let mode = entry.header().mode().unwrap_or(0o644) & 0o777;
+            let mut bytes = Vec::new();
+            entry
+                .read_to_end(&mut bytes)
+                .map_err(|error| bad(truncated("control.tar", &error)))?;
+            if file == "control" {
+                text = Some(String::from_utf8_lossy(&bytes).into_owned());
+            } else {
+                files.insert(file, (bytes, mode));
+            }
+        }
+        let text = text.ok_or_else(|| bad("its control archive has no `control`".into()))?;
+        Ok(Control {
+            fields: fields(&text),
+            files,
+        })
+    })
+}
+
+/// Gives the data archive to `read`, and after it makes sure that the member ends properly.
+pub fn data<T>(
+    name: &str,
+    file: File,
+    read: impl FnOnce(&mut Tar) -> Result<T, Error>,
+) -> Result<T, Error> {
+    with_member(name, file, "data.tar", read)
+}
+
+/// What to say about a member that could not be read to its end.
+pub fn truncated(member: &str, error: &std::io::Error) -> String {
+    // The tar reader has words of its own for it.
+    let short = error.kind() == std::io::ErrorKind::UnexpectedEof
+        || error.to_string().contains("unexpected EOF");
+    match short {
+        true => format!("{member} ends in the middle"),
+        false => format!("{member} cannot be read: {error}"),
+    }
+}
+
+fn with_member<T>(
+    name: &str,
+    file: File,
+    member: &str,
+    read: impl FnOnce(&mut Tar) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let bad = |reason: String| Error::Package {
+        package: name.to_owned(),
+        reason,
+    };
+    let mut archive = ar::Archive::new(BufReader::with_capacity(64 * 1024, file));
+    let mut first = true;
+    while let Some(entry) = archive.next_entry() {
+        let mut entry = entry.map_err(|error| bad(format!("not a Debian package: {error}")))?;
+        let found = String::from_utf8_lossy(entry.header().identifier()).into_owned();
+        if std::mem::take(&mut first) {
+            let mut version = String::new();
+            let read = entry.read_to_string(&mut version);
+            if found != "debian-binary" || read.is_err() || !version.starts_with("2.") {
+                return Err(bad("not a Debian package of format 2".into()));
+            }
+            continue;
+        }
+        let Some(suffix) = found.strip_prefix(member) else {
+            continue;
+        };
+        let declared = entry.header().size();
+        let plain = BufReader::with_capacity(
+            64 * 1024,
+            Whole {
+                inner: &mut entry,
+                left: declared,
+            },
+        );
+        let stream: Box<dyn Read> = match suffix {
+            "" => Box::new(plain),
+            ".gz" => Box::new(flate2::bufread::GzDecoder::new(plain)),
+            ".xz" => Box::new(liblzma::bufread::XzDecoder::new(plain)),
+            ".zst" => Box::new(
+                zstd::stream::read::Decoder::with_buffer(plain)
+                    .map_err(|error| bad(truncated(member, &error)))?,
+            ),
+            other => return Err(bad(format!("{member}{other}: unknown compression"))),
+        };
+        let mut tar = tar::Archive::new(stream);
+        let value = read(&mut tar)?;
+        std::io::copy(&mut tar.into_inner(), &mut std::io::sink())
+            .map_err(|error| bad(truncated(member, &error)))?;
+        return Ok(value);
+    }
+    Err(bad(format!("it has no {member}")))
+}
+
+/// A reader that must give `left` more bytes: the end of the file before that is an error,
+/// where a tar or gzip reader alone would sometimes see a proper end.
+struct Whole<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        if read == 0 && self.left > 0 && !buffer.is_empty() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left = self.left.saturating_sub(read as u64);
+        Ok(read)
+    }
+}
+
+/// Fields of one deb822 paragraph, continuation lines kept as they stand.
+pub fn fields(text: &str) -> Vec<(String, String)> {
+    let mut fields: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        if line.starts_with([' ', '\t']) {
+            if let Some((_, value)) = fields.last_mut() {
+                value.push('\n');
+                value.push_str(line);
+            }
+        } else if let Some((key, value)) = line.split_once(':') {
+            fields.push((key.to_owned(), value.trim().to_owned()));
+        }
+    }
+    fields
+}

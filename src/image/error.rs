@@ -1,0 +1,215 @@
+//! What can go wrong while an image is made, in the words a person reads.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why an image could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or directory of the workstation or of the work directory.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried, for example `cannot write`.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A pinned file is not in the cache.
+    #[error("{package} is not in the cache")]
+    NotCached {
+        /// Package key of the lock.
+        package: String,
+    },
+    /// A cached file is not what the lock pins.
+    #[error("{package}: the cached file has SHA-256 {found}, the lock pins {wanted}")]
+    Digest {
+        /// Package key of the lock.
+        package: String,
+        /// Digest of the file.
+        found: String,
+        /// Digest in the lock.
+        wanted: String,
+    },
+    /// A package file is damaged or not a Debian package.
+    #[error("{package}: {reason}")]
+    Package {
+        /// Package key of the lock.
+        package: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A member of a package that must not be unpacked.
+    #[error("{package}: refused to unpack {member}: {refusal}")]
+    Refused {
+        /// Package name.
+        package: String,
+        /// Path as written in the package.
+        member: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Two packages ship the same file and neither may replace the other's.
+    #[error("{first} and {second} both ship {path}, and neither replaces the other")]
+    Conflict {
+        /// Path in the image.
+        path: String,
+        /// One package.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// The lock names a package it does not describe.
+    #[error("the lock's role {role} names {key}, which the lock does not describe")]
+    Unlocked {
+        /// Role.
+        role: String,
+        /// Package key.
+        key: String,
+    },
+    /// A program in the new root failed.
+    #[error("{what} failed: {status}")]
+    Program {
+        /// What was being done.
+        what: String,
+        /// How it ended.
+        status: String,
+        /// The end of its output.
+        tail: String,
+    },
+    /// Accounts appeared that the lock's table does not have.
+    #[error("the packages of {role} make system accounts without fixed ids: {names}")]
+    Accounts {
+        /// Role.
+        role: String,
+        /// Names, with the package where it is known.
+        names: String,
+        /// Lines for the base that would fix them.
+        lines: String,
+    },
+    /// An account has other ids than the lock's table says.
+    #[error("{name} was made with id {found}, the lock's table says {wanted}")]
+    AccountId {
+        /// Login or group name.
+        name: String,
+        /// Id in the new root.
+        found: u32,
+        /// Id in the table.
+        wanted: u32,
+    },
+    /// A system call on the namespace.
+    #[error("{doing}: {source}")]
+    Namespace {
+        /// What was tried.
+        doing: String,
+        /// Why not.
+        source: nix::Error,
+    },
+    /// The layout, the boot loader or the tree does not fit.
+    #[error("{0}")]
+    Layout(String),
+    /// The program given as the agent cannot run in the image.
+    #[error("{} cannot be the agent: {reason}", path.display())]
+    Agent {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// What the build process inside the namespace reported.
+    #[error("{message}")]
+    Worker {
+        /// Its message.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// Another build of the same role is at work in the same folder.
+    #[error("another build of {role} is running in {}", path.display())]
+    Busy {
+        /// Role.
+        role: String,
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// A role that the stack does not have.
+    #[error("the stack {stack} has no role {role}")]
+    NoRole {
+        /// Stack.
+        stack: String,
+        /// What was asked for.
+        role: String,
+        /// Roles it has.
+        known: Vec<String>,
+    },
+    /// The build was stopped by a signal.
+    #[error("stopped; nothing was written")]
+    Interrupted,
+}
+
+/// Why a member of a package was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// `..` in the path.
+    #[error("its path climbs out of the tree with `..`")]
+    Traversal,
+    /// Absolute path.
+    #[error("its path is absolute")]
+    Absolute,
+    /// Hard link to something that this package did not unpack.
+    #[error("it is a hard link to {0}, which the package does not ship")]
+    HardLink(String),
+    /// Device node where packages have none.
+    #[error("it is a device node outside /dev")]
+    Device,
+    /// Something tar knows and packages do not use.
+    #[error("its tar type `{0}` has no place in a package")]
+    Type(char),
+    /// A directory stands where a file should go.
+    #[error("a directory is in its place")]
+    Occupied,
+}
+
+impl Error {
+    /// For `map_err` on file operations.
+    pub fn io(doing: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Io {
+            doing,
+            path,
+            source,
+        }
+    }
+
+    /// For `map_err` on system calls without a path of their own.
+    pub fn namespace(doing: impl Into<String>) -> impl FnOnce(nix::Error) -> Error {
+        let doing = doing.into();
+        move |source| Error::Namespace { doing, source }
+    }
+
+    /// What a person can do about it; empty when there is nothing to say.
+    pub fn hint(&self) -> String {
+        match self {
+            Error::NotCached { .. } => "run `muster fetch`, or build without --offline".into(),
+            Error::Digest { .. } => {
+                "the cached file is damaged: delete it and run `muster fetch`".into()
+            }
+            Error::Conflict { .. } => "leave one of the two packages out of the role".into(),
+            Error::Program { tail, .. } => tail.clone(),
+            Error::Accounts { lines, .. } => {
+                format!("add them to the base's file and lock again:\n\n{lines}")
+            }
+            Error::AccountId { .. } => {
+                "another package took the id first; choose ids from the table's free range".into()
+            }
+            Error::Worker { hint, .. } => hint.clone(),
+            Error::Busy { .. } => "wait for it, or give another --out".into(),
+            Error::NoRole { known, .. } => format!("its roles are {}", known.join(", ")),
+            Error::Agent { .. } => {
+                "give a static binary for the image's architecture with --agent FILE".into()
+            }
+            _ => String::new(),
+        }
+    }
+}

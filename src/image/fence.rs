@@ -1,0 +1,205 @@
+//! The fenced root: what maintainer scripts see, and what they cannot reach.
+//!
+//! The root is an overlay mount without a lower layer and with `volatile`, so that the many
+//! `fsync` calls of dpkg and debconf cost nothing (overlayfs documentation, "Volatile mount").
+//! There is no network (an empty network namespace), `/sys` is empty, `/dev` has only nodes
+//! that hold nothing, daemons cannot be started, and whatever still runs at the end dies with
+//! the PID namespace.
+
+use super::error::Error;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// Nodes of the workstation's `/dev` that the root gets.
+const NODES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Links in `/dev`.
+const LINKS: [(&str, &str); 4] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
+/// Links of the merged /usr.
+const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
+/// Directories that hold mounts while scripts run, and their modes in the image.
+const MOUNT_POINTS: [(&str, u32); 5] = [
+    ("dev", 0o755),
+    ("proc", 0o755),
+    ("sys", 0o755),
+    ("run", 0o755),
+    ("tmp", 0o1777),
+];
+
+const NONE: Option<&str> = None;
+
+/// A root that scripts may run in.
+#[derive(Debug)]
+pub struct Fence {
+    root: PathBuf,
+    covers: Vec<PathBuf>,
+}
+
+impl Fence {
+    /// Mounts the root kept in `work` (folders `root`, `overlay`, `lower`, `mount`) and what
+    /// scripts need in it. The process is alone in its mount and PID namespaces.
+    pub fn raise(work: &Path) -> Result<Fence, Error> {
+        for name in ["root", "overlay", "lower", "mount"] {
+            make(&work.join(name), 0o755)?;
+        }
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(NONE, "/", NONE, private, NONE)
+            .map_err(Error::namespace("cannot make the mounts private"))?;
+        let root = work.join("mount");
+        let options = format!(
+            "lowerdir={0}/lower,upperdir={0}/root,workdir={0}/overlay,volatile",
+            work.display()
+        );
+        let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
+        let overlaid = mount(
+            Some("overlay"),
+            &root,
+            Some("overlay"),
+            flags,
+            Some(&options[..]),
+        );
+        if overlaid.is_err() {
+            // A work directory that is itself on an overlay, or an old kernel: correct, slower.
+            mount(
+                Some(&work.join("root")),
+                &root,
+                NONE,
+                MsFlags::MS_BIND,
+                NONE,
+            )
+            .map_err(Error::namespace("cannot mount the root"))?;
+        }
+        let fence = Fence {
+            root,
+            covers: Vec::new(),
+        };
+        fence.furnish()?;
+        Ok(fence)
+    }
+
+    /// The root as the process sees it before it enters.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn furnish(&self) -> Result<(), Error> {
+        make(&self.root.join("usr"), 0o755)?;
+        for name in MERGED {
+            make(&self.root.join("usr").join(name), 0o755)?;
+            let link = self.root.join(name);
+            symlink(format!("usr/{name}"), &link).map_err(Error::io("cannot make", &link))?;
+        }
+        for (name, mode) in MOUNT_POINTS {
+            make(&self.root.join(name), mode)?;
+        }
+        let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        let at = |name: &str| self.root.join(name);
+        let mounted = |what: &str| Error::namespace(format!("cannot mount {what} in the root"));
+        mount(
+            Some("proc"),
+            &at("proc"),
+            Some("proc"),
+            safe | MsFlags::MS_NOEXEC,
+            NONE,
+        )
+        .map_err(mounted("/proc"))?;
+        for (name, options) in [
+            ("dev", "mode=755"),
+            ("run", "mode=755"),
+            ("tmp", "mode=1777"),
+        ] {
+            let flags = if name == "dev" {
+                MsFlags::MS_NOSUID
+            } else {
+                safe
+            };
+            mount(
+                Some("tmpfs"),
+                &at(name),
+                Some("tmpfs"),
+                flags,
+                Some(options),
+            )
+            .map_err(mounted(name))?;
+        }
+        for name in NODES {
+            let node = at("dev").join(name);
+            fs::write(&node, b"").map_err(Error::io("cannot make", &node))?;
+            mount(
+                Some(&Path::new("/dev").join(name)),
+                &node,
+                NONE,
+                MsFlags::MS_BIND,
+                NONE,
+            )
+            .map_err(mounted(&format!("/dev/{name}")))?;
+        }
+        for (name, to) in LINKS {
+            let link = at("dev").join(name);
+            symlink(to, &link).map_err(Error::io("cannot make", &link))?;
+        }
+        make(&at("dev/shm"), 0o1777)?;
+        make(&at("dev/pts"), 0o755)?;
+        make(&at("run/lock"), 0o1777)
+    }
+
+    /// Makes the fenced root this process's own.
+    pub fn enter(&mut self) -> Result<(), Error> {
+        nix::unistd::chroot(&self.root).map_err(Error::namespace("cannot enter the root"))?;
+        std::env::set_current_dir("/").map_err(Error::io("cannot enter", "/"))?;
+        self.root = PathBuf::from("/");
+        Ok(())
+    }
+
+    /// Covers a program with one that does nothing, for as long as the fence stands.
+    pub fn cover(&mut self, program: &str) -> Result<(), Error> {
+        let path = PathBuf::from(program);
+        if path.exists() {
+            mount(Some("/usr/bin/true"), &path, NONE, MsFlags::MS_BIND, NONE)
+                .map_err(Error::namespace(format!("cannot cover {program}")))?;
+            self.covers.push(path);
+        }
+        Ok(())
+    }
+
+    /// Uncovers the programs.
+    pub fn uncover(&mut self) -> Result<(), Error> {
+        for path in self.covers.drain(..) {
+            umount2(&path, MntFlags::MNT_DETACH).map_err(Error::namespace(format!(
+                "cannot uncover {}",
+                path.display()
+            )))?;
+        }
+        Ok(())
+    }
+
+    /// Takes away all mounts, so that only what belongs to the image is left.
+    pub fn lower(mut self) -> Result<(), Error> {
+        self.uncover()?;
+        for (name, _) in MOUNT_POINTS.iter().filter(|(name, _)| *name != "sys") {
+            let path = self.root.join(name);
+            umount2(&path, MntFlags::MNT_DETACH).map_err(Error::namespace(format!(
+                "cannot unmount {}",
+                path.display()
+            )))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a directory with exactly these permission bits, or sets them on the one there is.
+fn make(path: &Path, mode: u32) -> Result<(), Error> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::io("cannot make", path)(error))
+        }
+        _ => fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(Error::io("cannot set up", path)),
+    }
+}

@@ -1,0 +1,139 @@
+//! One image to make: what the command hands to the process inside the namespace, and what
+//! that process hands back.
+
+use super::error::Error;
+use super::layout::Layout;
+use crate::packages::lock::{Lock, Package, RoleLock};
+use crate::profile::{Base, Role, Service, Stack};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// How the disk is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Byte for byte, with holes.
+    Raw,
+    /// QEMU's copy-on-write format.
+    Qcow2,
+}
+
+impl Format {
+    /// File name suffix.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Format::Raw => "raw",
+            Format::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// One image to make.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Job {
+    /// The whole stack; it goes into the image.
+    pub stack: Stack,
+    /// Name of the role.
+    pub role: String,
+    /// The lock.
+    pub lock: Lock,
+    /// Folder of the cache.
+    pub cache: PathBuf,
+    /// An empty folder for the root, removed by the caller.
+    pub work: PathBuf,
+    /// An empty folder for the results, next to where they will stand.
+    pub staging: PathBuf,
+    /// The static binary that becomes `/usr/bin/muster`.
+    pub agent: PathBuf,
+    /// Its SHA-256, hex.
+    pub agent_sha256: String,
+    /// How the disk is stored.
+    pub format: Format,
+    /// The partitions.
+    pub layout: Layout,
+    /// GRUB's configuration.
+    pub grub: String,
+    /// The image's time, seconds since 1970: nothing in it is younger.
+    pub epoch: i64,
+}
+
+/// What the process inside the namespace says when it could not make the image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What went wrong.
+    pub message: String,
+    /// What to do about it; may be empty.
+    pub hint: String,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Failure {
+        Failure {
+            message: error.to_string(),
+            hint: error.hint(),
+        }
+    }
+}
+
+impl Job {
+    /// Reads a job.
+    pub fn load(path: &Path) -> Result<Job, Error> {
+        let text = std::fs::read(path).map_err(Error::io("cannot read", path))?;
+        serde_json::from_slice(&text)
+            .map_err(|error| Error::Layout(format!("{}: {error}", path.display())))
+    }
+
+    /// The role's entry of the stack.
+    pub fn role(&self) -> Result<&Role, Error> {
+        let found = self.stack.roles.iter().find(|role| role.name == self.role);
+        found.ok_or_else(|| Error::Layout(format!("the stack has no role {}", self.role)))
+    }
+
+    /// The role's base.
+    pub fn base(&self) -> Result<&Base, Error> {
+        let name = &self.role()?.base;
+        let found = self.stack.bases.get(name);
+        found.ok_or_else(|| Error::Layout(format!("the stack has no base {name}")))
+    }
+
+    /// The role's services.
+    pub fn services(&self) -> Result<Vec<&Service>, Error> {
+        let names = self.role()?.services.iter();
+        Ok(names
+            .filter_map(|name| self.stack.services.get(name))
+            .collect())
+    }
+
+    /// The role's entry of the lock.
+    pub fn closure(&self) -> Result<&RoleLock, Error> {
+        let found = self.lock.roles.get(&self.role);
+        found.ok_or_else(|| Error::Layout(format!("the lock has no role {}", self.role)))
+    }
+
+    /// The packages of these keys, in order.
+    pub fn packages(&self, keys: &[String]) -> Result<Vec<&Package>, Error> {
+        let index: BTreeMap<String, &Package> = self
+            .lock
+            .packages
+            .iter()
+            .map(|package| (package.key(), package))
+            .collect();
+        let found = keys.iter().map(|key| {
+            index.get(key).copied().ok_or_else(|| Error::Unlocked {
+                role: self.role.clone(),
+                key: key.clone(),
+            })
+        });
+        found.collect()
+    }
+
+    /// debconf selections of the base and the role's services.
+    pub fn preseed(&self) -> Result<Vec<String>, Error> {
+        let services = self.services()?;
+        let base = self.base()?.preseed.iter();
+        let all = base.chain(services.iter().flat_map(|service| &service.preseed));
+        Ok(all.map(|line| line.trim().to_owned()).collect())
+    }
+}

@@ -1,0 +1,416 @@
+//! Unpacking the data archives of packages into the root of the image.
+//!
+//! The caller has made the image's root its own root (or gives a directory, in tests), so a
+//! link in a package cannot lead out of it. Many packages are unpacked at once; where two
+//! disagree, the result does not depend on which was faster.
+
+use super::deb::{self, Control, Store};
+use super::diversion::Diversions;
+use super::error::{Error, Refusal};
+use super::member::{Meta, canonical, member_path, names};
+use crate::packages::lock::Package;
+use md5::{Digest, Md5};
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A package of the role with its control archive.
+#[derive(Debug)]
+pub struct Loaded<'a> {
+    /// What the lock says.
+    pub package: &'a Package,
+    /// Its control archive.
+    pub control: Control,
+}
+
+/// What unpacking one package leaves for dpkg's database.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Unpacked {
+    /// Absolute paths in the order of the archive, `/.` first.
+    pub list: Vec<String>,
+    /// Configuration files and their MD5 digests.
+    pub conffiles: Vec<(String, String)>,
+}
+
+/// Verifies the packages and reads their control archives, in parallel.
+pub fn load<'a>(store: &Store, packages: &[&'a Package]) -> Result<Vec<Loaded<'a>>, Error> {
+    packages
+        .par_iter()
+        .map(|package| {
+            let control = deb::control(&package.key(), store.verified(package)?)?;
+            Ok(Loaded { package, control })
+        })
+        .collect()
+}
+
+/// Unpacks packages into one root and remembers which file belongs to which of them.
+#[derive(Debug)]
+pub struct Unpacker {
+    root: PathBuf,
+    /// (who replaces, whose files).
+    replaces: BTreeSet<(String, String)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Canonical path of a file or link → name of the package it belongs to.
+    owners: HashMap<Vec<u8>, String>,
+    /// Files taken over: (loser, path as listed).
+    lost: BTreeSet<(String, String)>,
+    /// Winners of such files, written once more when all others are done.
+    won: BTreeMap<String, BTreeSet<String>>,
+    /// Directories made in this batch.
+    made: BTreeMap<PathBuf, Meta>,
+    /// The first failure's siblings stop early.
+    failed: bool,
+}
+
+impl Unpacker {
+    /// An unpacker into `root`, which exists, for these packages and no others.
+    pub fn new(root: impl Into<PathBuf>, packages: &[&Loaded]) -> Unpacker {
+        let mut replaces = BTreeSet::new();
+        for loaded in packages {
+            let field = loaded.control.field("Replaces").unwrap_or_default();
+            replaces.extend(names(field).map(|of| (loaded.package.name.clone(), of.to_owned())));
+        }
+        Unpacker {
+            root: root.into(),
+            replaces,
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unpacks packages in parallel; results stand in the order of `packages`.
+    pub fn unpack(
+        &self,
+        store: &Store,
+        packages: &[&Loaded],
+        diversions: &Diversions,
+    ) -> Result<Vec<Unpacked>, Error> {
+        let mut largest: Vec<usize> = (0..packages.len()).collect();
+        largest.sort_by_key(|&index| std::cmp::Reverse(packages[index].package.size));
+        let mut done = largest
+            .par_iter()
+            .with_max_len(1)
+            .map(|&index| {
+                if self.state().failed {
+                    return Ok((index, Unpacked::default()));
+                }
+                let result = self.one(store, packages[index], index, diversions, None);
+                if result.is_err() {
+                    self.state().failed = true;
+                }
+                result.map(|unpacked| (index, unpacked))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        done.sort_by_key(|(index, _)| *index);
+        // Where two packages ship one file, the loser may have written last.
+        let won = std::mem::take(&mut self.state().won);
+        for (index, loaded) in packages.iter().enumerate() {
+            if let Some(only) = won.get(&loaded.package.name) {
+                self.one(store, loaded, index, diversions, Some(only))?;
+            }
+        }
+        let made = std::mem::take(&mut self.state().made);
+        for (path, directory) in made {
+            directory
+                .apply(&path)
+                .map_err(Error::io("cannot set up", &path))?;
+        }
+        Ok(done.into_iter().map(|(_, unpacked)| unpacked).collect())
+    }
+
+    /// Files that another package took over from `package`, as they stood in its list.
+    pub fn lost(&self, package: &str) -> BTreeSet<String> {
+        let state = self.state();
+        let lost = state.lost.iter().filter(|(loser, _)| loser == package);
+        lost.map(|(_, path)| path.clone()).collect()
+    }
+
+    fn one(
+        &self,
+        store: &Store,
+        loaded: &Loaded,
+        order: usize,
+        diversions: &Diversions,
+        only: Option<&BTreeSet<String>>,
+    ) -> Result<Unpacked, Error> {
+        let key = loaded.package.key();
+        let file = store.package(loaded.package)?;
+        deb::data(&key, file, |tar| {
+            self.archive(tar, loaded, order, diversions, only)
+        })
+    }
+
+    /// Unpacks one data archive; of its files `only` these, when given.
+    fn archive<R: Read>(
+        &self,
+        tar: &mut tar::Archive<R>,
+        loaded: &Loaded,
+        order: usize,
+        diversions: &Diversions,
+        only: Option<&BTreeSet<String>>,
+    ) -> Result<Unpacked, Error> {
+        let name = loaded.package.name.as_str();
+        let conffiles: BTreeSet<String> = loaded.control.conffiles().into_iter().collect();
+        let damaged = |error: io::Error| Error::Package {
+            package: loaded.package.key(),
+            reason: deb::truncated("data.tar", &error),
+        };
+        let mut unpacked = Unpacked::default();
+        let mut shipped = BTreeSet::new();
+        let mut buffer = vec![0; 64 * 1024];
+        for entry in tar.entries().map_err(damaged)? {
+            let mut entry = entry.map_err(damaged)?;
+            let raw = entry.path_bytes().into_owned();
+            let refused = |refusal: Refusal| Error::Refused {
+                package: name.to_owned(),
+                member: String::from_utf8_lossy(&raw).into_owned(),
+                refusal,
+            };
+            let header = entry.header();
+            let kind = header.entry_type();
+            if kind.is_pax_global_extensions() {
+                continue;
+            }
+            let path = member_path(&raw).map_err(refused)?;
+            let meta = Meta {
+                order,
+                mode: header.mode().map_err(damaged)? & 0o7777,
+                uid: u32::try_from(header.uid().map_err(damaged)?).unwrap_or(0),
+                gid: u32::try_from(header.gid().map_err(damaged)?).unwrap_or(0),
+                mtime: i64::try_from(header.mtime().map_err(damaged)?).unwrap_or(0),
+            };
+            let listed = match path.as_str() {
+                "" => "/.".to_owned(),
+                path => format!("/{path}"),
+            };
+            if kind.is_dir() {
+                self.directory(&path, meta)?;
+                unpacked.list.push(listed);
+                continue;
+            }
+            if only.is_some_and(|only| !only.contains(&listed)) {
+                shipped.insert(listed);
+                continue;
+            }
+            let landing = diversions.landing(&listed, name).to_owned();
+            let target = self.root.join(&landing[1..]);
+            let failed = |error: io::Error| match error.kind() {
+                io::ErrorKind::IsADirectory => refused(Refusal::Occupied),
+                _ => Error::Io {
+                    doing: "cannot unpack",
+                    path: target.clone(),
+                    source: error,
+                },
+            };
+            if kind.is_hard_link() || kind.is_file() || kind.is_symlink() || kind.is_fifo() {
+                shipped.insert(listed.clone());
+                if !self.claim(&landing, &listed, loaded)? {
+                    continue;
+                }
+                unpacked.list.push(listed.clone());
+            }
+            if kind.is_hard_link() {
+                let link = entry.link_name_bytes().unwrap_or_default().into_owned();
+                let source = member_path(&link).map_err(refused)?;
+                let source = format!("/{source}");
+                if !shipped.contains(&source) {
+                    let link = String::from_utf8_lossy(&link).into_owned();
+                    return Err(refused(Refusal::HardLink(link)));
+                }
+                let source = self.root.join(&diversions.landing(&source, name)[1..]);
+                self.place(&target, || fs::hard_link(&source, &target))
+                    .map_err(failed)?;
+            } else if kind.is_symlink() {
+                let link = entry.link_name_bytes().unwrap_or_default().into_owned();
+                let link = Path::new(std::ffi::OsStr::from_bytes(&link));
+                if !fs::read_link(&target).is_ok_and(|found| found == link) {
+                    self.place(&target, || symlink(link, &target))
+                        .map_err(failed)?;
+                }
+                lchown(&target, Some(meta.uid), Some(meta.gid)).map_err(failed)?;
+                let time = TimeSpec::new(meta.mtime, 0);
+                utimensat(
+                    AT_FDCWD,
+                    &target,
+                    &time,
+                    &time,
+                    UtimensatFlags::NoFollowSymlink,
+                )
+                .map_err(|errno| failed(errno.into()))?;
+            } else if kind.is_file() {
+                let mut file = self
+                    .place(&target, || {
+                        let mut options = OpenOptions::new();
+                        options
+                            .write(true)
+                            .create_new(true)
+                            .mode(0o600)
+                            .open(&target)
+                    })
+                    .map_err(failed)?;
+                let mut digest = conffiles.contains(&listed).then(Md5::new);
+                loop {
+                    let read = entry.read(&mut buffer).map_err(damaged)?;
+                    if read == 0 {
+                        break;
+                    }
+                    if let Some(digest) = &mut digest {
+                        digest.update(&buffer[..read]);
+                    }
+                    file.write_all(&buffer[..read]).map_err(failed)?;
+                }
+                meta.apply_to(&file).map_err(failed)?;
+                if let Some(digest) = digest {
+                    unpacked
+                        .conffiles
+                        .push((listed, hex::encode(digest.finalize())));
+                }
+            } else if kind.is_fifo() {
+                self.place(&target, || {
+                    nix::unistd::mkfifo(&target, Mode::from_bits_truncate(meta.mode))
+                        .map_err(io::Error::from)
+                })
+                .map_err(failed)?;
+                lchown(&target, Some(meta.uid), Some(meta.gid)).map_err(failed)?;
+            } else if kind.is_block_special() || kind.is_character_special() {
+                // Nodes in /dev are the kernel's business (devtmpfs); elsewhere a device in a
+                // package is a way around permissions.
+                if !path.starts_with("dev/") {
+                    return Err(refused(Refusal::Device));
+                }
+            } else {
+                return Err(refused(Refusal::Type(char::from(kind.as_byte()))));
+            }
+        }
+        Ok(unpacked)
+    }
+
+    /// Makes a directory, or agrees with the one that is there.
+    fn directory(&self, path: &str, meta: Meta) -> Result<(), Error> {
+        if path.is_empty() {
+            return Ok(());
+        }
+        let target = self.root.join(path);
+        let key = self.root.join(canonical(path));
+        let mut state = self.state();
+        if let Some(found) = state.made.get_mut(&key) {
+            if meta.order < found.order {
+                *found = meta;
+            }
+            return Ok(());
+        }
+        match fs::create_dir(&target) {
+            Ok(()) => {
+                state.made.insert(key, meta);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                drop(state);
+                self.parents(&target)
+                    .map_err(Error::io("cannot make", &target))?;
+                self.directory(path, meta)
+            }
+            Err(error) => Err(Error::io("cannot make", &target)(error)),
+        }
+    }
+
+    /// Makes the directories above `target` that no package has made yet.
+    fn parents(&self, target: &Path) -> io::Result<()> {
+        let plain = Meta {
+            order: usize::MAX,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+        };
+        let mut missing = Vec::new();
+        for parent in target.ancestors().skip(1) {
+            if parent == self.root || parent.is_dir() {
+                break;
+            }
+            missing.push(parent.to_path_buf());
+        }
+        let mut state = self.state();
+        for parent in missing.into_iter().rev() {
+            match fs::create_dir(&parent) {
+                Ok(()) => {
+                    state.made.insert(parent, plain);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does `make`, after parents were made and what stood there before was removed.
+    fn place<T>(&self, target: &Path, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        let mut result = make();
+        for _ in 0..2 {
+            match &result {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.parents(target)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let found = fs::symlink_metadata(target)?.file_type();
+                    if found.is_dir() || found.is_block_device() {
+                        return Err(io::ErrorKind::IsADirectory.into());
+                    }
+                    fs::remove_file(target)?;
+                }
+                _ => return result,
+            }
+            result = make();
+        }
+        result
+    }
+
+    /// Whether `loaded` may write `landing`; by `Replaces` when another package ships it too.
+    fn claim(&self, landing: &str, listed: &str, loaded: &Loaded) -> Result<bool, Error> {
+        let name = &loaded.package.name;
+        let key = canonical(&landing[1..]).into_bytes();
+        let mut state = self.state();
+        let Some(owner) = state.owners.get(&key).cloned() else {
+            state.owners.insert(key, name.clone());
+            return Ok(true);
+        };
+        if owner == *name {
+            return Ok(true);
+        }
+        let (winner, loser) = if self.replaces.contains(&(name.clone(), owner.clone())) {
+            (name.clone(), owner)
+        } else if self.replaces.contains(&(owner.clone(), name.clone())) {
+            (owner, name.clone())
+        } else {
+            let (first, second) = (owner, name.clone());
+            return Err(Error::Conflict {
+                path: listed.to_owned(),
+                first,
+                second,
+            });
+        };
+        state.owners.insert(key, winner.clone());
+        state.lost.insert((loser, listed.to_owned()));
+        let taken = winner == *name;
+        state
+            .won
+            .entry(winner)
+            .or_default()
+            .insert(listed.to_owned());
+        Ok(taken)
+    }
+}

@@ -1,0 +1,137 @@
+//! Packages that must not be unpacked, each refused with its own words.
+
+use crate::package::{Bench, control_of, data, device, directory, file, link, package, symlink};
+
+const CONTROL: &str = "Package: evil\nVersion: 1\nArchitecture: all\n";
+
+#[test]
+fn hostile_members_are_refused_with_their_reason() {
+    for (members, words) in [
+        (
+            vec![file("./usr/../../etc/passwd", "x")],
+            "evil: refused to unpack ./usr/../../etc/passwd: its path climbs out of the tree with `..`",
+        ),
+        (
+            vec![file("/etc/passwd", "x")],
+            "evil: refused to unpack /etc/passwd: its path is absolute",
+        ),
+        (
+            vec![link("./etc/shadow-copy", "/etc/shadow")],
+            "evil: refused to unpack ./etc/shadow-copy: its path is absolute",
+        ),
+        (
+            vec![link("./etc/shadow-copy", "./../etc/shadow")],
+            "evil: refused to unpack ./etc/shadow-copy: its path climbs out of the tree with `..`",
+        ),
+        (
+            vec![link("./etc/copy", "./etc/shadow")],
+            "evil: refused to unpack ./etc/copy: \
+             it is a hard link to ./etc/shadow, which the package does not ship",
+        ),
+        (
+            vec![device("./usr/lib/mem")],
+            "evil: refused to unpack ./usr/lib/mem: it is a device node outside /dev",
+        ),
+        (
+            vec![
+                directory("./usr/"),
+                directory("./usr/x/"),
+                file("./usr/x", "x"),
+            ],
+            "evil: refused to unpack ./usr/x: a directory is in its place",
+        ),
+    ] {
+        let mut bench = Bench::new();
+        bench.simple("evil", &members);
+        assert_eq!(bench.refusal(), words);
+    }
+}
+
+#[test]
+fn device_nodes_in_dev_are_left_to_the_kernel() {
+    let mut bench = Bench::new();
+    bench.simple("old", &[directory("./dev/"), device("./dev/null")]);
+    bench.unpack().unwrap();
+    assert!(!bench.root().join("dev/null").exists());
+}
+
+#[test]
+fn a_truncated_member_is_an_error_whatever_its_compression() {
+    let plain = data(&[file("./usr/share/x", "some words that fill a block")]);
+    let mut xz = Vec::new();
+    let mut encoder = liblzma::read::XzEncoder::new(&plain[..], 6);
+    std::io::copy(&mut encoder, &mut xz).unwrap();
+    let zst = zstd::encode_all(&plain[..], 3).unwrap();
+    let mut gz = Vec::new();
+    let mut encoder = flate2::read::GzEncoder::new(&plain[..], flate2::Compression::default());
+    std::io::copy(&mut encoder, &mut gz).unwrap();
+    for (name, content, keep) in [
+        ("data.tar", &plain, 700),
+        ("data.tar.xz", &xz, xz.len() - 20),
+        ("data.tar.zst", &zst, zst.len() - 10),
+        ("data.tar.gz", &gz, gz.len() - 6),
+    ] {
+        let mut bench = Bench::new();
+        bench.add("evil", &package(CONTROL, name, &content[..keep]));
+        assert_eq!(
+            bench.refusal(),
+            "evil:all=1: data.tar ends in the middle",
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_package_cut_short_is_an_error() {
+    let content = package(CONTROL, "data.tar", &data(&[file("./x", "words")]));
+    let mut bench = Bench::new();
+    bench.add("evil", &content[..content.len() - 1100]);
+    assert_eq!(bench.refusal(), "evil:all=1: data.tar ends in the middle");
+}
+
+#[test]
+fn what_is_not_a_package_is_called_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = control_of(folder.path(), b"<html>not found</html>")
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("x: not a Debian package: "), "{error}");
+    let error = control_of(folder.path(), &package(CONTROL, "data.tar.rar", b"")).map(|_| ());
+    assert!(error.is_ok());
+    let mut bench = Bench::new();
+    bench.add("evil", &package(CONTROL, "data.tar.rar", b"x"));
+    assert_eq!(
+        bench.refusal(),
+        "evil:all=1: data.tar.rar: unknown compression"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_the_pinned_one_is_refused_before_it_is_read() {
+    let mut bench = Bench::new();
+    let content = package(CONTROL, "data.tar", &data(&[file("./x", "words")]));
+    let sha256 = bench.add("evil", &content).sha256.clone();
+    let path = muster::packages::cache::Cache::new(bench.cache()).path(&sha256);
+    std::fs::write(path, b"other").unwrap();
+    let found = "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa";
+    assert_eq!(
+        bench.refusal(),
+        format!("evil:all=1: the cached file has SHA-256 {found}, the lock pins {sha256}")
+    );
+}
+
+#[test]
+fn a_link_in_a_package_may_point_anywhere() {
+    let mut bench = Bench::new();
+    bench.simple(
+        "good",
+        &[
+            symlink("./etc/mtab", "../proc/self/mounts"),
+            file("./a", "1"),
+        ],
+    );
+    let unpacked = bench.unpack().unwrap();
+    assert_eq!(unpacked[0].list, ["/etc/mtab", "/a"]);
+    let target = std::fs::read_link(bench.root().join("etc/mtab")).unwrap();
+    assert_eq!(target.to_str(), Some("../proc/self/mounts"));
+}
