@@ -66,10 +66,22 @@ fn alternatives_provides_and_versions_are_chosen_as_apt_does() {
             "a mta",
         ),
         (
-            "a provider by priority, then by name",
+            "a provider by priority",
             "a 1; Depends: mta\nexim 1; Provides: mta; Priority: optional\npostfix 1; Provides: mta; Priority: standard",
             &["a"],
             "a postfix",
+        ),
+        (
+            "of equal providers the last one",
+            "a 1; Depends: term\nkitty 1; Provides: term\nzutty 1; Provides: term",
+            &["a"],
+            "a zutty",
+        ),
+        (
+            "a protected provider before one of a higher priority",
+            "a 1; Depends: init\nb 1; Provides: init; Protected: yes\nc 1; Provides: init; Priority: required",
+            &["a"],
+            "a b",
         ),
         (
             "a versioned relation needs a versioned provides",

@@ -18,6 +18,8 @@ pub struct Candidate<'a> {
     pub multi_arch: &'a str,
     /// `Essential: yes`.
     pub essential: bool,
+    /// `Protected: yes`, or `Important: yes` as it was called before.
+    pub protected: bool,
     /// 1 (required) to 5 (extra, unknown).
     pub priority: u8,
     /// `Pre-Depends`, unread.
@@ -86,6 +88,7 @@ fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'
         architecture: "",
         multi_arch: "",
         essential: false,
+        protected: false,
         priority: 5,
         pre_depends: "",
         depends: "",
@@ -105,6 +108,7 @@ fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'
             "Architecture" => candidate.architecture = value,
             "Multi-Arch" => candidate.multi_arch = value,
             "Essential" => candidate.essential = value == "yes",
+            "Protected" | "Important" => candidate.protected |= value == "yes",
             "Priority" => {
                 candidate.priority = match value {
                     "required" => 1,

@@ -3,7 +3,8 @@
 //! As in apt, whatever was asked for is chosen first; then the dependencies of each choice
 //! are followed depth first, an alternative that is already chosen wins, else the first one
 //! that can be installed. When a choice made earlier stands in the way and had alternatives,
-//! the search starts again without it.
+//! the search starts again without it. A recommendation never takes a choice back: there apt
+//! goes further (it weighs both sides), which shows in whole desktops, not on servers.
 
 use super::dependency::{self, Group, Relation};
 use super::index::{IndexError, Universe};
@@ -366,8 +367,9 @@ impl<'u, 'a> Search<'u, 'a> {
         Ok(Err(first.unwrap_or_else(|| self.absent(group))))
     }
 
-    /// Candidates for a relation in apt's order: the package itself, then providers that are
-    /// essential, then by priority.
+    /// Candidates for a relation in apt's order (`CompareProviders` in its depcache.cc): the
+    /// package itself, then providers that are essential or protected, then by priority. apt
+    /// breaks a tie by the package it heard of last; in a sorted index that is the last one.
     fn preferred(&self, relation: &Relation<'a>) -> Vec<usize> {
         let mut fitting = self.matching(relation);
         fitting.sort_by_key(|id| {
@@ -375,8 +377,9 @@ impl<'u, 'a> Search<'u, 'a> {
             (
                 candidate.name != relation.name,
                 !candidate.essential,
+                !candidate.protected,
                 candidate.priority,
-                *id,
+                std::cmp::Reverse(*id),
             )
         });
         fitting
