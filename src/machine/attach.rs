@@ -1,6 +1,7 @@
 //! A person's terminal on a machine's serial console: raw, Ctrl-] leaves, and the terminal is
 //! as it was on every way out.
 
+use super::follow::last_lines;
 use super::{Folder, Machine, MachineError, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -17,8 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Ctrl-], as telnet and virsh have it.
 const LEAVE: u8 = 0x1d;
-/// Bytes of the log that are shown to who attaches.
-const RECENT: u64 = 2000;
+/// Lines of the log that are shown to who attaches.
+const RECENT: usize = 20;
 
 /// How long the last words typed may take to arrive, and to be answered.
 const LINGER: Duration = Duration::from_secs(1);
@@ -42,10 +43,11 @@ pub fn attach(folder: &Folder, machine: &Machine, console: UnixStream) -> Result
     let failed = MachineError::io("relay the console of", &place);
     if stdin.is_terminal() {
         let from = machine.run.as_ref().map_or(0, |run| run.serial_from);
-        let screen = last_screen(&place.join("serial.log"), from);
+        // A prompt that waits is not printed again; and a log must not ask this terminal
+        // anything, whose answer would be typed to the guest.
+        let recent = last_lines(&place.join("serial.log"), from, RECENT);
         let mut stdout = io::stdout().lock();
-        screen
-            .and_then(|screen| stdout.write_all(&screen))
+        write!(stdout, "{recent}")
             .and_then(|()| stdout.flush())
             .map_err(MachineError::io("show the console of", &place))?;
     }
@@ -68,17 +70,6 @@ fn alone(place: &Path, machine: &Machine) -> Result<Flock<File>> {
         },
         errno => MachineError::io("lock", &path)(errno.into()),
     })
-}
-
-/// The last screenful, because a prompt that waits is not printed again.
-pub fn last_screen(log: &Path, from: u64) -> io::Result<Vec<u8>> {
-    let bytes = std::fs::read(log)?;
-    let end = bytes.len() as u64;
-    let start = from.max(end.saturating_sub(RECENT)).min(end);
-    let shown = usize::try_from(start)
-        .ok()
-        .and_then(|start| bytes.get(start..));
-    Ok(shown.unwrap_or_default().to_owned())
 }
 
 /// Puts the terminal back when dropped.
