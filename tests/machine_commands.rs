@@ -283,7 +283,7 @@ fn the_console_works_through_pipes_and_ctrl_bracket_leaves() {
 #[test]
 fn refusals_have_their_words() {
     let here = Workstation::new();
-    let cases: [(&[&str], i32, &str, &str); 8] = [
+    let cases: [(&[&str], i32, &str, &str); 7] = [
         (
             &["down", "tinny"],
             1,
@@ -319,12 +319,6 @@ fn refusals_have_their_words() {
             2,
             "write it as 443=8443",
             "--help",
-        ),
-        (
-            &["up", STACK, "--out", "elsewhere", "--accel", "tcg"],
-            1,
-            "there is no image of box: elsewhere/tiny/box.raw does not exist",
-            "muster build tiny --role box",
         ),
         (
             &["up", "startre"],

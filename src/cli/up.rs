@@ -9,9 +9,12 @@ use crate::machine::{Backend, Boot, Folder, Machine, MachineError, PublicPort, S
 use crate::machine::{follow, keys};
 use crate::plan::Plan;
 use crate::profile::{Role, Scope, Stack};
+use miette::IntoDiagnostic;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 mod answers;
@@ -83,26 +86,36 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let wanted: BTreeMap<u16, u16> = args.forward.iter().copied().collect();
     let backend = Qemu::new(&root, args.accel, wanted)?;
 
-    let mut specs = Vec::new();
-    for (order, role) in roles {
-        let made = folder.machine(&role.name)?;
-        let image = match &made {
-            Some(machine) => machine.image.path.clone(),
-            None => image(cli, args, &stack, role)?,
-        };
-        if made.as_ref().is_some_and(qemu::disk::superseded) {
-            eprintln!(
-                "{}: keeps the disk it was installed on, though a newer image is there",
-                role.name
-            );
-        }
-        specs.push(spec(&stack, &plan, role, order, image, args.direct_kernel));
-    }
+    let held = folder.hold()?;
     let told = answers::settle(cli, args, &stack, &plan, &folder)?;
     let Some(told) = told else {
         return Ok(exit::INVALID);
     };
-
+    let mut missing = Vec::new();
+    for (_, role) in &roles {
+        if folder.machine(&role.name)?.is_none() && image(args, &stack, role).is_none() {
+            missing.push(role.name.as_str());
+        }
+    }
+    if let Some(code) = build(cli, args, &missing)? {
+        return Ok(code);
+    }
+    let mut specs = Vec::new();
+    for (order, role) in roles {
+        let image = match folder.machine(&role.name)? {
+            Some(machine) => {
+                if qemu::disk::superseded(&machine) {
+                    eprintln!(
+                        "{}: a newer image is there; its disk stays on the old",
+                        role.name
+                    );
+                }
+                machine.image.path
+            }
+            None => image(args, &stack, role).unwrap_or_else(|| place(args, &stack, role, "raw")),
+        };
+        specs.push(spec(&stack, &plan, role, order, image, args.direct_kernel));
+    }
     let start = Start {
         answers: Some(folder.file("answers.toml")),
         break_at: args.break_at.clone(),
@@ -114,7 +127,8 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         Note::Proceeded => eprintln!("{} had paused and goes on", machine.role),
         _ => eprintln!("{} runs already", machine.role),
     };
-    let running = lifecycle::up(&backend, &folder, &specs, &start, &mut note)?;
+    let running = lifecycle::up(&backend, &folder, &held, &specs, &start, &mut note)?;
+    drop(held);
     for machine in &running {
         for url in machine.urls() {
             println!("{url}");
@@ -173,28 +187,42 @@ fn chosen<'a>(stack: &'a Stack, names: &[String]) -> miette::Result<Vec<(usize, 
         .collect())
 }
 
-/// The image of a role, built when it is missing.
-fn image(cli: &Cli, args: &Args, stack: &Stack, role: &Role) -> miette::Result<PathBuf> {
-    let _ = cli;
-    let there = |format: &str| {
-        Some(
-            args.out
-                .join(&stack.name)
-                .join(format!("{}.{format}", role.name)),
-        )
-        .filter(|path| path.is_file())
-    };
-    ["raw", "qcow2"].into_iter().find_map(there).ok_or_else(|| {
-        MachineError::ImageMissing {
-            stack: stack.name.clone(),
-            role: role.name.clone(),
-            path: args
-                .out
-                .join(&stack.name)
-                .join(format!("{}.raw", role.name)),
-        }
-        .into()
-    })
+/// Where the image of a role stands.
+fn place(args: &Args, stack: &Stack, role: &Role, format: &str) -> PathBuf {
+    let name = format!("{}.{format}", role.name);
+    args.out.join(&stack.name).join(name)
+}
+
+/// The image of a role, if it is there.
+fn image(args: &Args, stack: &Stack, role: &Role) -> Option<PathBuf> {
+    ["raw", "qcow2"]
+        .into_iter()
+        .map(|format| place(args, stack, role, format))
+        .find(|path| path.is_file())
+}
+
+/// Locks and builds what is missing; the exit code when that fails. It takes signals and
+/// namespaces of its own, so it is a process of its own, which says itself what went wrong.
+fn build(cli: &Cli, args: &Args, roles: &[&str]) -> miette::Result<Option<u8>> {
+    if roles.is_empty() {
+        return Ok(None);
+    }
+    let own = std::env::current_exe().into_diagnostic()?;
+    let mut command = Command::new(own);
+    if let Some(profiles) = &cli.profiles {
+        command.arg("--profiles").arg(profiles);
+    }
+    command.args(["build", &args.stack, "--out"]).arg(&args.out);
+    command.args(args.base.iter().flat_map(|base| ["--base", base]));
+    command.args(roles.iter().flat_map(|role| ["--role", role]));
+    // Standard output is for what `up` itself has to say.
+    let stderr = std::io::stderr()
+        .as_fd()
+        .try_clone_to_owned()
+        .into_diagnostic()?;
+    let status = command.stdout(stderr).status().into_diagnostic()?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(Some(code.unwrap_or(exit::FAILURE)).filter(|code| *code != exit::OK))
 }
 
 fn spec(

@@ -1,5 +1,6 @@
 //! What `up` and `down` do with the machines of a stack.
 
+use super::folder::Held;
 use super::record::{Condition, Machine, Spec};
 use super::{Backend, Folder, Result, Start};
 use std::time::{Duration, Instant};
@@ -29,12 +30,11 @@ pub enum Note {
 pub fn up(
     backend: &dyn Backend,
     folder: &Folder,
+    _held: &Held,
     specs: &[Spec],
     start: &Start,
     note: &mut dyn FnMut(&Machine, Note),
 ) -> Result<Vec<Machine>> {
-    folder.create(None)?;
-    let _held = folder.hold()?;
     let mut machines = Vec::new();
     for spec in specs {
         let (mut machine, made) = match folder.machine(&spec.role)? {
@@ -193,7 +193,6 @@ mod tests {
 
         fn up(&self, qemu: &Qemu) -> Result<(Machine, Note)> {
             let mut notes = Vec::new();
-            let start = Start::default();
             let mut machines = up(
                 qemu,
                 &self.folder(),
@@ -204,6 +203,18 @@ mod tests {
                 },
             )?;
             Ok((machines.remove(0), notes.remove(0)))
+        }
+
+        fn up_specs(
+            &self,
+            qemu: &Qemu,
+            specs: &[Spec],
+            note: &mut dyn FnMut(&Machine, Note),
+        ) -> Result<Vec<Machine>> {
+            let folder = self.folder();
+            folder.create(None)?;
+            let held = folder.hold()?;
+            up(qemu, &folder, &held, specs, &Start::default(), note)
         }
 
         fn down(&self, grace: u64) -> (usize, Vec<Note>) {
@@ -369,8 +380,9 @@ mod tests {
         let here = Workstation::new();
         let mut specs = here.specs();
         specs[0].cpus = 100_000;
-        let start = Start::default();
-        let error = up(&here.qemu(), &here.folder(), &specs, &start, &mut |_, _| {}).unwrap_err();
+        let error = here
+            .up_specs(&here.qemu(), &specs, &mut |_, _| {})
+            .unwrap_err();
         let MachineError::StartRefused { role, why, command } = &error else {
             panic!("{error}")
         };
@@ -397,8 +409,9 @@ mod tests {
         let here = Workstation::new();
         let mut specs = here.specs();
         specs[0].image = Path::new("/nowhere/office.raw").into();
-        let start = Start::default();
-        let error = up(&here.qemu(), &here.folder(), &specs, &start, &mut |_, _| {}).unwrap_err();
+        let error = here
+            .up_specs(&here.qemu(), &specs, &mut |_, _| {})
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "there is no image of office: /nowhere/office.raw does not exist"
