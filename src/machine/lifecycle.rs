@@ -193,15 +193,8 @@ mod tests {
 
         fn up(&self, qemu: &Qemu) -> Result<(Machine, Note)> {
             let mut notes = Vec::new();
-            let mut machines = up(
-                qemu,
-                &self.folder(),
-                &self.specs(),
-                &start,
-                &mut |_, note| {
-                    notes.push(note);
-                },
-            )?;
+            let specs = self.specs();
+            let mut machines = self.up_specs(qemu, &specs, &mut |_, note| notes.push(note))?;
             Ok((machines.remove(0), notes.remove(0)))
         }
 
