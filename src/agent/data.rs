@@ -14,6 +14,7 @@ use crate::plan::Plan;
 use crate::site::durable;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{major, minor, stat};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -30,6 +31,7 @@ pub fn run() -> Result<()> {
     let root = Path::new("/");
     let data = Path::new(MOUNT);
     let facts = Facts::read(root)?;
+    writable(root)?;
     if !state::mounted(data)? {
         let status = stat("/").map_err(|error| AgentError::System {
             what: "cannot look at /",
@@ -46,6 +48,26 @@ pub fn run() -> Result<()> {
     let plan = Plan::new(&facts.stack);
     let own = plan.hosts.iter().find(|host| host.role == facts.role);
     establish(root, data, own.map_or(&[], |host| &host.state))
+}
+
+/// The kernel mounts a root read-only, and without an fstab(5) nobody has changed that.
+fn writable(root: &Path) -> Result<()> {
+    let look = |error| AgentError::System {
+        what: "cannot look at /",
+        error,
+    };
+    let flags = statvfs(root).map_err(look)?.flags();
+    if !flags.contains(FsFlags::ST_RDONLY) {
+        return Ok(());
+    }
+    let remount = MsFlags::MS_REMOUNT;
+    mount(None::<&str>, root, None::<&str>, remount, None::<&str>).map_err(|error| {
+        AgentError::Mount {
+            what: "the root, for writing,".into(),
+            at: root.into(),
+            error,
+        }
+    })
 }
 
 /// Lets the last partition, which is ours, fill a disk that has become larger.

@@ -49,7 +49,6 @@ pub fn files(site: &Site, names: &Names) -> Vec<HostFile> {
             networkd(network, &names.domain),
         ),
         file("etc/timezone", format!("{}\n", site.timezone)),
-        file(KEYBOARD, keyboard_file(&site.keyboard)),
         file(
             "etc/ssh/sshd_config.d/10-muster.conf",
             format!(
@@ -120,11 +119,10 @@ fn networkd(network: &Network, domain: &str) -> String {
 
 /// Writes the files that differ and makes them count. Before networkd starts.
 pub fn apply(root: &Path, site: &Site, names: &Names) -> Result<()> {
-    let mut keyboard = false;
     for file in files(site, names) {
-        let written = write_if_new(&root.join(file.path), &file.content, file.mode)?;
-        keyboard |= written && file.path == KEYBOARD;
+        write_if_new(&root.join(file.path), &file.content, file.mode)?;
     }
+    keyboard(root, &site.keyboard)?;
     link(
         root,
         "etc/localtime",
@@ -139,16 +137,19 @@ pub fn apply(root: &Path, site: &Site, names: &Names) -> Result<()> {
         what: "cannot set the host name",
         error,
     })?;
-    if keyboard {
-        load_keyboard();
-    }
     Ok(())
 }
 
 /// Applies a keyboard layout now, before anything is typed with it.
 pub fn keyboard(root: &Path, layout: &str) -> Result<()> {
-    write_if_new(&root.join(KEYBOARD), &keyboard_file(layout), 0o644)?;
-    load_keyboard();
+    let path = root.join(KEYBOARD);
+    let line = format!("XKBLAYOUT=\"{layout}\"");
+    // Compiling a keymap takes seconds; the image's own layout is loaded already.
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    write_if_new(&path, &keyboard_file(layout), 0o644)?;
+    if !before.lines().any(|known| known == line) {
+        load_keyboard();
+    }
     Ok(())
 }
 
@@ -239,7 +240,7 @@ mod tests {
              192.0.2.10 webmail.example.org\n::1 localhost ip6-localhost ip6-loopback\n\
              ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
         );
-        assert!(content(&site, KEYBOARD).contains("XKBLAYOUT=\"de\"\n"));
+        assert!(keyboard_file(&site.keyboard).contains("XKBLAYOUT=\"de\"\n"));
         assert_eq!(content(&site, "etc/timezone"), "Europe/Berlin\n");
     }
 

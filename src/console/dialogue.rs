@@ -175,7 +175,11 @@ fn confirm<'q>(
                 .map(String::as_str)
                 .unwrap_or_default();
             let shown = shown(question, value);
-            asker.say(&format!("  {:>2}) {}: {shown}", number + 1, question.text))?;
+            let text = question
+                .text
+                .trim_end_matches('?')
+                .trim_end_matches(" (empty: none)");
+            asker.say(&format!("  {:>2}) {text}: {shown}", number + 1))?;
         }
         let prompt = "All right? yes, or the number of an answer to change";
         let Typed::Text(text) = asker.line(prompt, None)? else {
