@@ -4,6 +4,7 @@ pub mod actions;
 pub mod attempt;
 pub mod board;
 pub mod context;
+pub mod filters;
 pub mod job;
 pub mod journal;
 pub mod places;

@@ -66,6 +66,40 @@ impl Prober {
         rendered.map(|_| report)
     }
 
+    /// Enters what the journal knows of each job, for a view without the agent.
+    pub fn recall(&self, history: &History, jobs: &[Job]) {
+        for job in jobs {
+            let Some(state) = history.tasks.get(&job.id) else {
+                self.board.stand(&job.id, self.unrecorded(job));
+                continue;
+            };
+            match &state.last.entry {
+                Entry::Done { .. } => self.board.stand(&job.id, TaskStand::Done),
+                Entry::Started => self.board.stand(&job.id, TaskStand::Running),
+                Entry::Failed {
+                    attempt,
+                    reason,
+                    output,
+                } => self.board.change(&job.id, |report| {
+                    report.stand = TaskStand::Failed;
+                    report.attempt = *attempt;
+                    report.reason.clone_from(reason);
+                    report.output.clone_from(output);
+                }),
+            }
+        }
+    }
+
+    /// A step that is not wanted on this site leaves no record, and is done.
+    fn unrecorded(&self, job: &Job) -> TaskStand {
+        match &job.work {
+            Work::Step(task) if self.renderer.step(task).is_ok_and(|all| all.is_empty()) => {
+                TaskStand::Done
+            }
+            _ => TaskStand::Waiting,
+        }
+    }
+
     /// Makes every probe once, a few at the same time; `after` hears of each.
     pub fn probe_all(&self, jobs: &[Job], after: &(dyn Fn(&Task, &ProbeReport) + Sync)) {
         let tasks: Vec<&Task> = jobs
@@ -97,30 +131,6 @@ impl Prober {
                 work();
             }
         });
-    }
-}
-
-/// Enters what the journal knows of each job, for a view without the agent.
-pub fn recall(board: &Board, history: &History, jobs: &[Job]) {
-    for job in jobs {
-        let Some(state) = history.tasks.get(&job.id) else {
-            board.stand(&job.id, TaskStand::Waiting);
-            continue;
-        };
-        match &state.last.entry {
-            Entry::Done { .. } => board.stand(&job.id, TaskStand::Done),
-            Entry::Started => board.stand(&job.id, TaskStand::Running),
-            Entry::Failed {
-                attempt,
-                reason,
-                output,
-            } => board.change(&job.id, |report| {
-                report.stand = TaskStand::Failed;
-                report.attempt = *attempt;
-                report.reason.clone_from(reason);
-                report.output.clone_from(output);
-            }),
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::bringup::board::Board;
 use crate::bringup::job;
 use crate::bringup::journal::History;
 use crate::bringup::places::Places;
-use crate::bringup::prober::{Prober, recall};
+use crate::bringup::prober::Prober;
 use crate::bringup::status::Status;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use std::io::Read;
@@ -78,12 +78,12 @@ fn by_ourselves(places: &Places) -> miette::Result<Status> {
     let jobs = job::jobs(&facts);
     let board = Arc::new(Board::default());
     let history = History::read(&places.journal()).into_diagnostic()?;
-    recall(&board, &history, &jobs);
     let prober = Prober::new(
         Arc::clone(&facts),
         Arc::clone(&board),
         Duration::from_secs(30),
     );
+    prober.recall(&history, &jobs);
     prober.probe_all(&jobs, &|_, _| {});
     let status = Status::of(&facts, &jobs, &board.reports());
     Ok(status)

@@ -95,6 +95,13 @@ impl Unit<'_> {
         ])?))
     }
 
+    /// Whether a unit made from an init script is enabled: only its links tell, and
+    /// `UnitFileState` is `generated` either way.
+    fn scripted_and_disabled(&self, facts: &Facts) -> bool {
+        facts.get("UnitFileState") == "generated"
+            && systemctl(&["is-enabled", "--quiet", "--", self.unit]).is_err()
+    }
+
     /// Runs systemctl; its failure carries what the unit wrote last.
     fn order(&self, verb: &str) -> Result<(), ActionError> {
         systemctl(&[verb, "--", self.unit])
@@ -109,7 +116,9 @@ impl Unit<'_> {
         if facts.get("LoadState") == "masked" {
             self.order("unmask")?;
         }
-        if matches!(facts.get("UnitFileState"), "disabled" | "masked") {
+        if matches!(facts.get("UnitFileState"), "disabled" | "masked")
+            || self.scripted_and_disabled(facts)
+        {
             self.order("enable")?;
         }
         match (facts.active(), stale, self.state) {
@@ -130,6 +139,10 @@ impl Act for Unit<'_> {
         let facts = self.facts()?;
         if facts.get("NeedDaemonReload") == "yes" {
             return Ok(Found::Wanting("its unit file has changed".into()));
+        }
+        let wanted = matches!(self.state, UnitState::Started | UnitState::Reloaded);
+        if wanted && self.scripted_and_disabled(&facts) {
+            return Ok(Found::Wanting(format!("{} is disabled", self.unit)));
         }
         Ok(facts.found(self.unit, self.state, stale))
     }

@@ -1,0 +1,144 @@
+//! The status as data, and as its schema says.
+
+use super::*;
+
+fn probe(colour: Colour, at: &str) -> ProbeStatus {
+    ProbeStatus {
+        id: "office/x/probe/p".into(),
+        probe: "tcp".into(),
+        colour,
+        at: at.into(),
+        took: 1,
+        words: "ok".into(),
+    }
+}
+
+/// A status with every kind of part.
+fn example() -> Status {
+    Status {
+        format: FORMAT,
+        stack: "starter".into(),
+        organisation: "Example".into(),
+        plan: "p".into(),
+        written: "2026-01-01T00:00:00Z".into(),
+        outcome: Outcome::Green,
+        proven: 2,
+        total: 2,
+        hosts: vec![HostStatus {
+            role: "office".into(),
+            fqdn: "office.example.org".into(),
+            address: "10.0.0.5".into(),
+            image: "i".into(),
+            done: 1,
+            tasks: 1,
+        }],
+        phases: vec![PhaseStatus {
+            name: "data".into(),
+            title: "Data has a home".into(),
+            stand: TaskStand::Done,
+            done: 1,
+            tasks: 1,
+        }],
+        integrations: vec![IntegrationStatus {
+            id: "office/a.b -> office/c".into(),
+            consumer: "office/a".into(),
+            need: "b".into(),
+            interface: "postgres".into(),
+            provider: "office/c".into(),
+            colour: Colour::Green,
+            probes: vec![probe(Colour::Green, "2026-01-01T00:00:00Z")],
+        }],
+        services: vec![ServiceStatus {
+            id: "office/x".into(),
+            colour: Colour::Green,
+            probes: vec![probe(Colour::Green, "2026-01-01T00:09:59Z")],
+        }],
+        attention: vec![Attention {
+            task: "office/x/y".into(),
+            stand: TaskStand::Failed,
+            attempt: 8,
+            reason: "r".into(),
+            output: "o".into(),
+            unit: Some("x.service".into()),
+            next: "muster diagnose office/x/y".into(),
+        }],
+        routes: vec![RouteStatus {
+            url: "https://webmail.example.org/".into(),
+            summary: "Webmail".into(),
+        }],
+    }
+}
+
+#[test]
+fn what_was_proven_too_long_ago_is_stale_and_no_longer_green() {
+    let then: Timestamp = "2026-01-01T00:10:01Z".parse().expect("a time");
+    let status = example().aged(then);
+    assert_eq!(status.integrations[0].colour, Colour::Stale);
+    assert_eq!(status.services[0].colour, Colour::Green);
+    assert_eq!((status.proven, status.total), (1, 2));
+    assert_eq!(status.outcome, Outcome::Red);
+}
+
+#[test]
+fn the_worst_probe_is_the_colour_of_an_edge() {
+    for (colours, colour) in [
+        (&[][..], Colour::Unproven),
+        (&[Colour::Green, Colour::Red], Colour::Red),
+        (&[Colour::Green, Colour::Unproven], Colour::Unproven),
+        (&[Colour::Stale, Colour::Green], Colour::Stale),
+    ] {
+        let probes: Vec<ProbeStatus> = colours.iter().map(|colour| probe(*colour, "")).collect();
+        assert_eq!(worst(&probes), colour);
+    }
+}
+
+/// Every key of a value is in its schema, and every required key is in the value.
+fn conforms(value: &serde_json::Value, schema: &serde_json::Value, root: &serde_json::Value) {
+    let schema = match schema.get("$ref").and_then(|link| link.as_str()) {
+        Some(link) => root
+            .pointer(link.trim_start_matches('#'))
+            .unwrap_or_else(|| panic!("{link} is not in the schema")),
+        None => schema,
+    };
+    match value {
+        serde_json::Value::Object(map) => {
+            let known = schema["properties"].as_object().expect("properties");
+            for (key, value) in map {
+                let inner = known
+                    .get(key)
+                    .unwrap_or_else(|| panic!("`{key}` is not in the schema"));
+                conforms(value, inner, root);
+            }
+            for key in schema["required"].as_array().into_iter().flatten() {
+                let key = key.as_str().expect("a name");
+                assert!(map.contains_key(key), "`{key}` is missing");
+            }
+            assert_eq!(
+                schema["required"].as_array().map(Vec::len),
+                Some(known.len())
+            );
+        }
+        serde_json::Value::Array(list) => {
+            for value in list {
+                conforms(value, &schema["items"], root);
+            }
+        }
+        serde_json::Value::String(text) => {
+            if let Some(words) = schema["enum"].as_array() {
+                assert!(
+                    words.iter().any(|word| word == text),
+                    "`{text}` is no such word"
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn the_json_is_what_the_published_schema_says() {
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../../../docs/schemas/status.json")).expect("JSON");
+    let value = serde_json::to_value(example()).expect("JSON");
+    conforms(&value, &schema, &schema);
+}
