@@ -69,7 +69,7 @@ pub fn show(status: &Status, json: bool) -> miette::Result<u8> {
 
 /// Asks the lead of a stack over ssh: the same command there, its output and exit code here.
 pub fn ask(cli: &Cli, stack: &str, command: &[&str], json: bool) -> miette::Result<u8> {
-    let mut words = command.to_vec();
-    words.extend(json.then_some("--json"));
-    ask_lead(cli, stack, &words)
+    let json = json.then_some("--json");
+    let words: Vec<&str> = command.iter().copied().chain(json).collect();
+    ssh::ask_lead(cli, stack, &words)
 }
