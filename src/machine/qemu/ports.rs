@@ -15,8 +15,12 @@ pub fn any_free(address: Ipv4Addr) -> u16 {
         .map_or(0, |address| address.port())
 }
 
-/// Chooses a port: guest + offset, else whatever `any` gives, never one of `taken` (those
-/// other machines remember, running or not).
+/// Where the system's own ports for outgoing connections begin: one of those may be in use
+/// by anybody at the next start.
+const EPHEMERAL: u16 = 32768;
+
+/// Chooses a port: guest + offset, or 1000, 2000, … above it, else whatever `any` gives; never
+/// one of `taken` (those other machines remember, running or not).
 pub fn choose(
     guest: u16,
     offset: u16,
@@ -25,14 +29,19 @@ pub fn choose(
     mut any: impl FnMut() -> u16,
 ) -> u16 {
     let wished = guest.checked_add(offset).filter(|port| *port >= 1024);
-    match wished {
-        Some(port) if !taken.contains(&port) && free(port) => port,
-        _ => loop {
-            let port = any();
-            if port == 0 || !taken.contains(&port) {
-                break port;
-            }
-        },
+    let rising = wished
+        .into_iter()
+        .flat_map(|port| (port..EPHEMERAL).step_by(1000));
+    for port in rising {
+        if !taken.contains(&port) && free(port) {
+            return port;
+        }
+    }
+    loop {
+        let port = any();
+        if port == 0 || !taken.contains(&port) {
+            return port;
+        }
     }
 }
 
@@ -45,9 +54,10 @@ mod tests {
         let none = BTreeSet::new();
         assert_eq!(choose(443, 8000, &none, |_| true, || 40001), 8443);
         assert_eq!(choose(443, 8000, &none, |_| false, || 40001), 40001);
+        let remembered = BTreeSet::from([8443]);
         assert_eq!(
-            choose(443, 8000, &BTreeSet::from([8443]), |_| true, || 40001),
-            40001
+            choose(443, 8000, &remembered, |port| port != 9443, || 40001),
+            10443
         );
         assert_eq!(choose(60000, 8000, &none, |_| true, || 40001), 40001);
         assert_eq!(choose(22, 0, &none, |_| true, || 40001), 40001);
