@@ -74,6 +74,12 @@ pub const PROBE_KINDS: &[ProbeKind] = &[
         optional: &[],
     },
     ProbeKind {
+        name: "smtp-recipient",
+        proves: "mail for an address is taken, and for one that nobody has is refused",
+        required: &["host", "port", "from", "to"],
+        optional: &["nobody"],
+    },
+    ProbeKind {
         name: "tcp",
         proves: "a port accepts connections",
         required: &["host", "port"],

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod postgres;
 pub mod prometheus_target;
 pub mod smtp_login;
+pub mod smtp_recipient;
 pub mod tcp;
 pub mod tls;
 pub mod unit;
@@ -38,6 +39,7 @@ pub const KINDS: &[&dyn Kind] = &[
     &postgres::Postgres,
     &prometheus_target::PrometheusTarget,
     &smtp_login::SmtpLogin,
+    &smtp_recipient::SmtpRecipient,
     &tcp::Tcp,
     &tls::Tls,
     &unit::Unit,

@@ -354,6 +354,48 @@ fn a_mail_server_is_refused_in_its_own_words() {
     assert_eq!(mail(port), "red: SMTP recipient b@x: 550 5.1.1 no b here");
     let port = parrot(&["554-not\r\n554 you\r\n"]);
     assert_eq!(mail(port), "red: SMTP greeting: 554-not 554 you");
+    let takes = |port: u16| {
+        words(
+            "smtp-recipient",
+            &[
+                ("host", "mail.x"),
+                ("port", &port.to_string()),
+                ("from", "a@x"),
+                ("to", "b@x"),
+                ("nobody", "c@x"),
+            ],
+            &network,
+        )
+    };
+    let port = parrot(&[
+        "220 hello\r\n",
+        "250 hello\r\n",
+        "250 ok\r\n",
+        "250 ok\r\n",
+        "550 5.1.1 who?\r\n",
+    ]);
+    assert_eq!(takes(port), "green: mail for b@x is taken");
+    let port = parrot(&[
+        "220 hello\r\n",
+        "250 hello\r\n",
+        "250 ok\r\n",
+        "250 ok\r\n",
+        "250 ok\r\n",
+    ]);
+    assert_eq!(
+        takes(port),
+        "red: mail for c@x is taken, and nobody has that address"
+    );
+    let port = parrot(&[
+        "220 hello\r\n",
+        "250 hello\r\n",
+        "250 ok\r\n",
+        "451 4.3.0 lookup failure\r\n",
+    ]);
+    assert_eq!(
+        takes(port),
+        "red: SMTP recipient b@x: 451 4.3.0 lookup failure"
+    );
     let port = parrot(&["220 hello\r\n", "250 hello\r\n"]);
     assert_eq!(
         words(

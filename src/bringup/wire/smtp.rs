@@ -110,14 +110,24 @@ impl Session {
         Ok(())
     }
 
+    /// Begins a message.
+    pub fn sender(&mut self, from: &str) -> Result<(), Refusal> {
+        let order = format!("MAIL FROM:<{from}>");
+        self.order(&order, &format!("sender {from}"), 250)?;
+        Ok(())
+    }
+
+    /// Names one of those it is for.
+    pub fn recipient(&mut self, to: &str) -> Result<(), Refusal> {
+        let order = format!("RCPT TO:<{to}>");
+        self.order(&order, &format!("recipient {to}"), 250)?;
+        Ok(())
+    }
+
     /// Hands in one message; lines end with `\n` here.
     pub fn send(&mut self, from: &str, to: &str, message: &str) -> Result<(), Refusal> {
-        self.order(
-            &format!("MAIL FROM:<{from}>"),
-            &format!("sender {from}"),
-            250,
-        )?;
-        self.order(&format!("RCPT TO:<{to}>"), &format!("recipient {to}"), 250)?;
+        self.sender(from)?;
+        self.recipient(to)?;
         self.order("DATA", "DATA", 354)?;
         let mut text = String::new();
         for line in message.lines() {
