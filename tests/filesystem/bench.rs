@@ -29,7 +29,7 @@ fn folder() -> tempfile::TempDir {
 fn make(root: &Path) {
     let random = &mut Random(5);
     // As compressible as a root filesystem: words in random order.
-    let words: Vec<Vec<u8>> = (0..4000)
+    let words: Vec<Vec<u8>> = (0..500)
         .map(|_| {
             let length = 2 + random.below(9) as usize;
             random.bytes(length)
@@ -37,7 +37,7 @@ fn make(root: &Path) {
         .collect();
     let mut pool = Vec::new();
     while pool.len() < 21 << 20 {
-        pool.extend_from_slice(&words[random.below(4000) as usize]);
+        pool.extend_from_slice(&words[random.below(500) as usize]);
     }
     let mut folders = vec![root.to_path_buf()];
     for number in 0..5000 {
@@ -59,7 +59,7 @@ fn make(root: &Path) {
         let (file, random) = place(format!("file-{number}.something"));
         // Pareto: most are below 2 KB, the largest 20 MB.
         let draw = (random % 1_000_000 + 1) as f64 / 1_000_000.0;
-        let size = (1180.0 / draw.powf(0.95)).min(20e6) as usize;
+        let size = (960.0 / draw.powf(0.95)).min(20e6) as usize;
         let from = (random >> 40) as usize % (pool.len() - size);
         fs::write(file, &pool[from..from + size]).unwrap();
     }
@@ -159,8 +159,10 @@ fn ext4_beside_mke2fs() {
             format.write(&tree, size, &file).unwrap();
         }));
         peer_times.push(timed(|| {
-            let arguments: [&OsStr; 7] = [
+            let arguments: [&OsStr; 9] = [
                 "-q".as_ref(),
+                "-N".as_ref(),
+                "65536".as_ref(),
                 "-t".as_ref(),
                 "ext4".as_ref(),
                 "-d".as_ref(),

@@ -22,8 +22,9 @@ const COMPRESSED: u64 = 1 << 62;
 /// Where an entry of a compressed cluster holds its further sectors.
 const SECTORS_SHIFT: u32 = 62 - (CLUSTER_BITS - 8);
 const SECTOR: u64 = 512;
-/// Clusters in work at once.
+/// Clusters in work at once, and how many of them at least share one encoder.
 const BATCH: usize = 128;
+const LEAST_SHARE: usize = 16;
 
 /// How clusters are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,16 @@ pub fn write(raw: &File, out: &File, compression: Compression) -> io::Result<()>
         let stored: Vec<Stored> = batch
             .par_iter()
             .zip(&mut buffers)
-            .map(|(cluster, buffer)| store(raw, size, *cluster, buffer, compression))
+            .with_min_len(LEAST_SHARE)
+            .map_init(
+                || Encoder::new(compression),
+                |encoder, (cluster, buffer)| {
+                    let encoder = encoder
+                        .as_mut()
+                        .map_err(|error| io::Error::from(error.kind()))?;
+                    store(raw, size, *cluster, buffer, encoder)
+                },
+            )
             .collect::<io::Result<_>>()?;
         image.append(batch, &stored, &buffers)?;
     }
@@ -83,7 +93,7 @@ fn store(
     size: u64,
     cluster: u64,
     buffer: &mut [u8],
-    compression: Compression,
+    encoder: &mut Encoder,
 ) -> io::Result<Stored> {
     let offset = cluster * CLUSTER_LEN;
     let length = (size - offset).min(CLUSTER_LEN) as usize;
@@ -92,10 +102,10 @@ fn store(
     if is_zero(buffer) {
         return Ok(Stored::Zero);
     }
-    let compressed = match compression {
-        Compression::None => return Ok(Stored::Plain),
-        Compression::Zlib => deflate(buffer)?,
-        Compression::Zstd => zstd::bulk::compress(buffer, ZSTD_LEVEL)?,
+    let compressed = match encoder {
+        Encoder::None => return Ok(Stored::Plain),
+        Encoder::Zlib(encoder) => deflate(encoder, buffer)?,
+        Encoder::Zstd(encoder) => encoder.compress(buffer)?,
     };
     let smaller = compressed.len() < CLUSTER - SECTOR as usize;
     Ok(if smaller {
@@ -108,10 +118,30 @@ fn store(
 /// QEMU's own choice.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Raw deflate with the window of 4 KiB that QEMU gives the decoder.
-fn deflate(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let level = flate2::Compression::default();
-    let mut encoder = flate2::Compress::new_with_window_bits(level, false, 12);
+/// What compresses one cluster after another.
+enum Encoder {
+    None,
+    Zlib(flate2::Compress),
+    Zstd(zstd::bulk::Compressor<'static>),
+}
+
+impl Encoder {
+    fn new(compression: Compression) -> io::Result<Encoder> {
+        Ok(match compression {
+            Compression::None => Encoder::None,
+            // Raw deflate with the window of 4 KiB that QEMU gives the decoder.
+            Compression::Zlib => Encoder::Zlib(flate2::Compress::new_with_window_bits(
+                flate2::Compression::default(),
+                false,
+                12,
+            )),
+            Compression::Zstd => Encoder::Zstd(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+        })
+    }
+}
+
+fn deflate(encoder: &mut flate2::Compress, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    encoder.reset();
     let mut result = Vec::with_capacity(bytes.len() + SECTOR as usize);
     let status = encoder.compress_vec(bytes, &mut result, flate2::FlushCompress::Finish)?;
     if status != flate2::Status::StreamEnd {
