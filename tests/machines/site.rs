@@ -119,13 +119,29 @@ impl Site {
             .expect("integrations")
             .iter()
             .map(|row| {
+                let words = row["probes"].as_array().expect("probes").iter();
+                let red = words.filter(|probe| probe["colour"] != "green");
+                let reasons: Vec<&str> = red.filter_map(|probe| probe["words"].as_str()).collect();
                 (
                     row["id"].as_str().expect("id").to_owned(),
-                    row["result"] == "green",
-                    row["reason"].as_str().unwrap_or_default().to_owned(),
+                    row["colour"] == "green",
+                    reasons.join("; "),
                 )
             })
             .collect()
+    }
+
+    /// Pulls the plug: QEMU is killed.
+    pub fn cut_power(&self) {
+        let pid = self.ps()["machines"][0]["pid"].as_i64().expect("pid");
+        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
+        assert!(killed.expect("kill starts").success());
+        wait("QEMU to be gone", Duration::from_secs(30), || {
+            (!Path::new(&format!("/proc/{pid}/stat")).exists()
+                || std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                    .is_ok_and(|stat| stat.contains(") Z")))
+            .then_some(())
+        });
     }
 
     /// `ps --json`.

@@ -1,0 +1,65 @@
+//! The power fails three times in one bring-up: after a task is "started", after its effect,
+//! and before it is "done". Then all is green, nothing happened twice, no secret changed.
+
+use crate::site::{Site, wait};
+use std::time::Duration;
+
+/// Where the power fails, in the order of bring-up.
+const CUTS: &[(&str, &str)] = &[
+    ("office/slapd/organisation", "started"),
+    ("office/postgresql/postgres/roundcube.database/role", "applied"),
+    ("office/roundcube/tables", "done"),
+];
+
+#[test]
+fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_changed() {
+    let site = Site::new("cuts");
+    let mut secrets: Option<String> = None;
+    for (task, moment) in CUTS {
+        let place = format!("{task}:{moment}");
+        site.must(&[
+            "up", "starter", "--no-input", "--direct-kernel", "--break-at", &place, "--out", "out",
+        ]);
+        wait(&format!("the agent to stand at {place}"), Duration::from_secs(900), || {
+            let events = std::fs::read_to_string(events(&site)).ok()?;
+            events
+                .lines()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+                .any(|event| event["id"] == *task && event["moment"] == *moment)
+                .then_some(())
+        });
+        let now = site.on_host("cd /var/lib/muster && find secrets ca -type f | sort | xargs sha256sum");
+        if let Some(before) = &secrets {
+            for line in before.lines() {
+                assert!(now.contains(line), "a secret changed over a power cut: {line}\n{now}");
+            }
+        }
+        secrets = Some(now);
+        site.cut_power();
+        site.saw(&format!("power cut at {place}"));
+    }
+
+    site.must(&["up", "starter", "--no-input", "--direct-kernel", "--wait", "--out", "out"]);
+    site.saw("bring-up ended green after three cuts");
+    for (id, green, reason) in site.verify() {
+        assert!(green, "{id}: {reason}");
+    }
+    let now = site.on_host("cd /var/lib/muster && find secrets ca -type f | sort | xargs sha256sum");
+    for line in secrets.unwrap_or_default().lines() {
+        assert!(now.contains(line), "a secret changed: {line}");
+    }
+    let roles = site.on_host(
+        "runuser -u postgres -- psql -Atc \"select count(*) from pg_roles where rolname='roundcube'\" -c \"select count(*) from pg_database where datname='roundcube'\"",
+    );
+    assert_eq!(roles.split_whitespace().collect::<Vec<_>>(), ["1", "1"]);
+    let people = site.on_host(
+        "ldapsearch -LLLQ -Y EXTERNAL -H ldapi:/// -b ou=people,dc=example,dc=org uid=* uid | grep -c ^uid:",
+    );
+    assert_eq!(people.trim(), "3", "admin, staff and probe, each once");
+    site.saw("nothing twice, no secret changed");
+    site.must(&["down", "starter"]);
+}
+
+fn events(site: &Site) -> std::path::PathBuf {
+    site.folder().join("office/events.jsonl")
+}

@@ -1,0 +1,11 @@
+//! What only running machines can prove. Boots the stack `starter` in QEMU.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+mod cuts;
+mod outside;
+mod person;
+mod red;
+mod site;
+mod typed;
+mod unattended;

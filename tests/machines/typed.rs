@@ -1,0 +1,106 @@
+//! One machine set up by a person at the serial console, wrong answers included.
+
+use crate::person::Person;
+use crate::site::Site;
+use std::time::Duration;
+
+const PASSWORD: &str = "three quiet herons";
+
+#[test]
+fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
+    let site = Site::new("typed");
+    // An empty answers file leaves every question to the person.
+    let answers = site.folder().with_file_name("none.toml");
+    std::fs::create_dir_all(answers.parent().unwrap()).unwrap();
+    std::fs::write(&answers, "").unwrap();
+    site.must(&[
+        "up",
+        "starter",
+        "--no-input",
+        "--direct-kernel",
+        "--answers",
+        answers.to_str().unwrap(),
+        "--out",
+        "out",
+    ]);
+
+    let mut person = Person::at(&site);
+    person.reads("Press Enter to begin", Duration::from_secs(300));
+    site.saw("the first question stands on the serial console");
+    person.types("");
+    person.answers("Keyboard layout", "qwertz");
+    person.reads("No: there is no keyboard layout `qwertz`", Duration::from_secs(30));
+    person.answers("Keyboard layout", "de");
+    person.answers("Name of the organisation", "");
+    person.reads("No: this cannot be empty.", Duration::from_secs(30));
+    person.answers("Name of the organisation", "Example Ltd");
+    person.answers("Domain", "office.local");
+    person.reads("No: multicast DNS owns .local", Duration::from_secs(30));
+    person.answers("Domain", "Example.org");
+    person.reads("No: write the domain in lower case: example.org.", Duration::from_secs(30));
+    person.answers("Domain", "example.org");
+    person.answers("Number", "1");
+    person.answers("Time zone", "Europe/Berlim");
+    person.reads("No: there is no time zone `Europe/Berlim`", Duration::from_secs(30));
+    person.answers("Time zone", "Europe/Berlin");
+    person.answers("Login name of the administrator", "root");
+    person.reads("No: `root` is the name of an account or group", Duration::from_secs(30));
+    person.answers("Login name of the administrator", "admin");
+    person.answers("Full name of the administrator", "");
+    person.answers("Password of the administrator", "short");
+    person.reads("No: a password has at least", Duration::from_secs(30));
+    person.answers("Password of the administrator", PASSWORD);
+    person.answers("The same once more", "three quiet herrings");
+    person.reads("No: the two passwords differ.", Duration::from_secs(30));
+    person.answers("Password of the administrator", PASSWORD);
+    person.answers("The same once more", PASSWORD);
+    // The key `up` made, so that this test can look inside afterwards.
+    let key = std::fs::read_to_string(
+        walk(&site.folder(), ".pub").expect("up keeps the public key it made"),
+    )
+    .unwrap();
+    person.answers("SSH public key", "ssh-ed25519 AAAA");
+    person.reads("No: the key is damaged", Duration::from_secs(30));
+    person.answers("SSH public key", key.trim());
+    person.answers("Run prometheus", "");
+    person.answers("Run node-exporter", "");
+    person.answers("Run postgres-exporter", "maybe");
+    person.reads("No: answer yes or no.", Duration::from_secs(30));
+    person.answers("Run postgres-exporter", "yes");
+    person.answers("All right?", "2");
+    person.answers("Name of the organisation", "Example Company");
+    person.answers("All right?", "yes");
+    site.saw("every question answered, ten of them wrongly first");
+
+    let waited = site.run(&["up", "starter", "--no-input", "--wait", "--out", "out"]);
+    assert!(
+        waited.status.success(),
+        "{}",
+        String::from_utf8_lossy(&waited.stderr)
+    );
+    site.saw("bring-up ended green");
+
+    let seen = person.seen();
+    assert!(!seen.contains(PASSWORD), "the password stood on the console");
+    assert!(!seen.contains("short"), "a refused password stood on the console");
+    let passwd = site.on_host("getent passwd admin; timedatectl show -p Timezone --value");
+    assert!(passwd.contains("admin"), "{passwd}");
+    assert!(passwd.contains("Europe/Berlin"), "{passwd}");
+    assert_eq!(
+        site.on_host(&format!("grep -rlF '{PASSWORD}' /etc /var /data /usr/share/muster || true")),
+        "",
+        "the password is stored nowhere in clear"
+    );
+    let organisation = site.on_host("cat /var/lib/muster/site.json");
+    assert!(organisation.contains("Example Company"), "{organisation}");
+    site.must(&["down", "starter"]);
+}
+
+/// The first file below `folder` whose name ends in `suffix`.
+fn walk(folder: &std::path::Path, suffix: &str) -> Option<std::path::PathBuf> {
+    walkdir::WalkDir::new(folder)
+        .into_iter()
+        .filter_map(Result::ok)
+        .map(|entry| entry.into_path())
+        .find(|path| path.to_string_lossy().ends_with(suffix))
+}

@@ -1,0 +1,29 @@
+//! One machine brought up without a person, looked at from outside, and then broken on purpose.
+
+use crate::site::Site;
+use crate::{outside, red};
+
+#[test]
+fn unattended_bring_up_is_green_seen_from_outside_and_red_only_where_it_is_broken() {
+    let site = Site::new("unattended");
+    site.must(&["up", "starter", "--no-input", "--wait", "--out", "out"]);
+    site.saw("bring-up ended green");
+
+    let rows = site.verify();
+    assert!(rows.len() >= 10, "only {} integrations", rows.len());
+    for (id, green, reason) in &rows {
+        assert!(green, "{id}: {reason}");
+    }
+    site.saw(&format!("{} integrations green on request", rows.len()));
+
+    let again = site.run(&["up", "starter", "--no-input", "--wait", "--out", "out"]);
+    assert!(again.status.success(), "a second up leaves it as it is");
+
+    outside::probe(&site);
+    outside::look_inside(&site);
+    red::break_everything(&site);
+
+    let stopped = std::time::Instant::now();
+    site.must(&["down", "starter"]);
+    site.saw(&format!("shut down in {} s", stopped.elapsed().as_secs()));
+}
