@@ -7,7 +7,10 @@ use std::time::Duration;
 /// Where the power fails, in the order of bring-up.
 const CUTS: &[(&str, &str)] = &[
     ("office/slapd/organisation", "started"),
-    ("office/postgresql/postgres/roundcube.database/role", "applied"),
+    (
+        "office/postgresql/postgres/roundcube.database/role",
+        "applied",
+    ),
     ("office/roundcube/tables", "done"),
 ];
 
@@ -18,20 +21,35 @@ fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_c
     for (task, moment) in CUTS {
         let place = format!("{task}:{moment}");
         site.must(&[
-            "up", "starter", "--no-input", "--direct-kernel", "--break-at", &place, "--out", "out",
+            "up",
+            "starter",
+            "--no-input",
+            "--direct-kernel",
+            "--break-at",
+            &place,
+            "--out",
+            "out",
         ]);
-        wait(&format!("the agent to stand at {place}"), Duration::from_secs(900), || {
-            let events = std::fs::read_to_string(events(&site)).ok()?;
-            events
-                .lines()
-                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-                .any(|event| event["id"] == *task && event["moment"] == *moment)
-                .then_some(())
-        });
-        let now = site.on_host("cd /var/lib/muster && find secrets ca -type f | sort | xargs sha256sum");
+        wait(
+            &format!("the agent to stand at {place}"),
+            Duration::from_secs(900),
+            || {
+                let events = std::fs::read_to_string(events(&site)).ok()?;
+                events
+                    .lines()
+                    .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+                    .any(|event| event["id"] == *task && event["moment"] == *moment)
+                    .then_some(())
+            },
+        );
+        let now =
+            site.on_host("cd /var/lib/muster && find secrets ca -type f | sort | xargs sha256sum");
         if let Some(before) = &secrets {
             for line in before.lines() {
-                assert!(now.contains(line), "a secret changed over a power cut: {line}\n{now}");
+                assert!(
+                    now.contains(line),
+                    "a secret changed over a power cut: {line}\n{now}"
+                );
             }
         }
         secrets = Some(now);
@@ -39,12 +57,21 @@ fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_c
         site.saw(&format!("power cut at {place}"));
     }
 
-    site.must(&["up", "starter", "--no-input", "--direct-kernel", "--wait", "--out", "out"]);
+    site.must(&[
+        "up",
+        "starter",
+        "--no-input",
+        "--direct-kernel",
+        "--wait",
+        "--out",
+        "out",
+    ]);
     site.saw("bring-up ended green after three cuts");
     for (id, green, reason) in site.verify() {
         assert!(green, "{id}: {reason}");
     }
-    let now = site.on_host("cd /var/lib/muster && find secrets ca -type f | sort | xargs sha256sum");
+    let now =
+        site.on_host("cd /var/lib/muster && find secrets ca -type f | sort | xargs sha256sum");
     for line in secrets.unwrap_or_default().lines() {
         assert!(now.contains(line), "a secret changed: {line}");
     }

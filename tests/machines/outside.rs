@@ -53,7 +53,10 @@ fn run(program: &str, arguments: &[&str]) -> (bool, String) {
         .output()
         .unwrap_or_else(|error| panic!("{program}: {error}"));
     let both = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&both).into_owned())
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&both).into_owned(),
+    )
 }
 
 /// Sends and reads mail as a persona, over every door a person uses.
@@ -67,7 +70,10 @@ pub fn probe(site: &Site) {
     let (fine, text) = curl(&["--cacert", &door.ca, &page]);
     assert!(fine && text.contains("rcmloginuser"), "{text}");
     let (fine, text) = curl(&[&page]);
-    assert!(!fine && text.contains("certificate"), "without the CA it must fail: {text}");
+    assert!(
+        !fine && text.contains("certificate"),
+        "without the CA it must fail: {text}"
+    );
     site.saw("HTTPS verifies against site-ca.pem, and only against it");
 
     // The webmail, as a persona.
@@ -86,10 +92,25 @@ pub fn probe(site: &Site) {
         run(
             "swaks",
             &[
-                "--server", &server, "--tls", "--tls-ca-path", &door.ca, "--auth", "PLAIN",
-                "--auth-user", "staff", "--auth-password", password, "--from",
-                "staff@example.org", "--to", "admin@example.org,staff@example.org", "--header",
-                &header, "--timeout", "60",
+                "--server",
+                &server,
+                "--tls",
+                "--tls-ca-path",
+                &door.ca,
+                "--auth",
+                "PLAIN",
+                "--auth-user",
+                "staff",
+                "--auth-password",
+                password,
+                "--from",
+                "staff@example.org",
+                "--to",
+                "admin@example.org,staff@example.org",
+                "--header",
+                &header,
+                "--timeout",
+                "60",
             ],
         )
     };
@@ -105,7 +126,18 @@ pub fn probe(site: &Site) {
     let relay = |to: &str| {
         run(
             "swaks",
-            &["--server", &server, "--from", "a@example.net", "--to", to, "--timeout", "60", "--quit-after", "RCPT"],
+            &[
+                "--server",
+                &server,
+                "--from",
+                "a@example.net",
+                "--to",
+                to,
+                "--timeout",
+                "60",
+                "--quit-after",
+                "RCPT",
+            ],
         )
     };
     let (fine, text) = relay("staff@example.org");
@@ -119,8 +151,17 @@ fn send_by_webmail(door: &Door, jar: &str, subject: &str) {
     let url = format!("https://webmail.localhost:{}/", door.https);
     let curl = |arguments: &[&str]| {
         let always = [
-            "--silent", "--show-error", "--location", "--max-time", "120", "--cacert", &door.ca,
-            "--cookie", jar, "--cookie-jar", jar,
+            "--silent",
+            "--show-error",
+            "--location",
+            "--max-time",
+            "120",
+            "--cacert",
+            &door.ca,
+            "--cookie",
+            jar,
+            "--cookie-jar",
+            jar,
         ];
         let (fine, text) = run("curl", &[&always, arguments].concat());
         assert!(fine, "{text}");
@@ -129,11 +170,20 @@ fn send_by_webmail(door: &Door, jar: &str, subject: &str) {
     let login = curl(&[&format!("{url}?_task=login")]);
     let token = hidden(&login, "_token");
     let mailbox = curl(&[
-        "--data-urlencode", &format!("_token={token}"), "--data", "_task=login&_action=login",
-        "--data", "_user=staff", "--data-urlencode", &format!("_pass={}", door.password),
+        "--data-urlencode",
+        &format!("_token={token}"),
+        "--data",
+        "_task=login&_action=login",
+        "--data",
+        "_user=staff",
+        "--data-urlencode",
+        &format!("_pass={}", door.password),
         &format!("{url}?_task=login"),
     ]);
-    assert!(mailbox.contains("_task=logout") || mailbox.contains("task-mail"), "{mailbox}");
+    assert!(
+        mailbox.contains("_task=logout") || mailbox.contains("task-mail"),
+        "{mailbox}"
+    );
     let form = curl(&[&format!("{url}?_task=mail&_action=compose")]);
     let (token, id) = (hidden(&form, "_token"), hidden(&form, "_id"));
     let identity = form
@@ -144,13 +194,26 @@ fn send_by_webmail(door: &Door, jar: &str, subject: &str) {
         .unwrap_or_else(|| panic!("no identity in {form}"))
         .to_owned();
     let sent = curl(&[
-        "--data-urlencode", &format!("_token={token}"), "--data", "_task=mail&_action=send",
-        "--data-urlencode", &format!("_id={id}"), "--data-urlencode", &format!("_from={identity}"),
-        "--data-urlencode", "_to=staff@example.org", "--data-urlencode",
-        &format!("_subject={subject}"), "--data-urlencode", "_message=Seen from outside.",
+        "--data-urlencode",
+        &format!("_token={token}"),
+        "--data",
+        "_task=mail&_action=send",
+        "--data-urlencode",
+        &format!("_id={id}"),
+        "--data-urlencode",
+        &format!("_from={identity}"),
+        "--data-urlencode",
+        "_to=staff@example.org",
+        "--data-urlencode",
+        &format!("_subject={subject}"),
+        "--data-urlencode",
+        "_message=Seen from outside.",
         &format!("{url}?_task=mail&_action=send"),
     ]);
-    assert!(sent.contains("sent_successfully") || sent.contains("successfully"), "{sent}");
+    assert!(
+        sent.contains("sent_successfully") || sent.contains("successfully"),
+        "{sent}"
+    );
 }
 
 /// The value of a hidden field of a form.
@@ -164,22 +227,34 @@ fn hidden(page: &str, name: &str) -> String {
 }
 
 fn read_by_imap(door: &Door, subject: &str) {
-    crate::site::wait(&format!("{subject} over IMAPS"), Duration::from_secs(120), || {
-        let (fine, text) = run(
-            "curl",
-            &[
-                "--silent", "--show-error", "--max-time", "60", "--cacert", &door.ca, "--resolve",
-                &format!("office.example.org:{}:127.0.0.1", door.imaps), "--user",
-                &format!("staff:{}", door.password),
-                &format!("imaps://office.example.org:{}/INBOX", door.imaps), "--request",
-                &format!("SEARCH HEADER SUBJECT {subject}"),
-            ],
-        );
-        assert!(fine, "{text}");
-        text.lines()
-            .any(|line| line.starts_with("* SEARCH ") && line.trim().len() > "* SEARCH".len())
-            .then_some(())
-    });
+    crate::site::wait(
+        &format!("{subject} over IMAPS"),
+        Duration::from_secs(120),
+        || {
+            let (fine, text) = run(
+                "curl",
+                &[
+                    "--silent",
+                    "--show-error",
+                    "--max-time",
+                    "60",
+                    "--cacert",
+                    &door.ca,
+                    "--resolve",
+                    &format!("office.example.org:{}:127.0.0.1", door.imaps),
+                    "--user",
+                    &format!("staff:{}", door.password),
+                    &format!("imaps://office.example.org:{}/INBOX", door.imaps),
+                    "--request",
+                    &format!("SEARCH HEADER SUBJECT {subject}"),
+                ],
+            );
+            assert!(fine, "{text}");
+            text.lines()
+                .any(|line| line.starts_with("* SEARCH ") && line.trim().len() > "* SEARCH".len())
+                .then_some(())
+        },
+    );
 }
 
 /// What a stranger looks for on the host.
@@ -194,10 +269,22 @@ pub fn look_inside(site: &Site) {
         "pid=$(systemctl show -p MainPID --value muster-agent.service); awk '/^VmRSS/ {print $2}' /proc/$pid/status",
     ))
     .expect("KiB");
-    site.saw(&format!("no failed unit, no readable secret; agent resident {resident} KiB"));
+    site.saw(&format!(
+        "no failed unit, no readable secret; agent resident {resident} KiB"
+    ));
     let state = site.on_host("findmnt -rno TARGET,SOURCE | grep /data | cat");
-    for path in ["/var/lib/ldap", "/var/lib/postgresql", "/var/vmail", "/var/lib/muster", "/home", "/var/log"] {
-        assert!(state.contains(path), "{path} is not on the data partition:\n{state}");
+    for path in [
+        "/var/lib/ldap",
+        "/var/lib/postgresql",
+        "/var/vmail",
+        "/var/lib/muster",
+        "/home",
+        "/var/log",
+    ] {
+        assert!(
+            state.contains(path),
+            "{path} is not on the data partition:\n{state}"
+        );
     }
     let rules = site.on_host("nft list ruleset");
     assert!(rules.contains("policy drop"), "{rules}");

@@ -121,7 +121,10 @@ const FAULTS: &[Fault] = &[
 pub fn break_everything(site: &Site) {
     let all: BTreeSet<String> = site.verify().into_iter().map(|(id, ..)| id).collect();
     let broken: BTreeSet<String> = FAULTS.iter().map(|fault| fault.red.0.to_owned()).collect();
-    assert_eq!(all, broken, "every integration has a fault that turns it red");
+    assert_eq!(
+        all, broken,
+        "every integration has a fault that turns it red"
+    );
     for fault in FAULTS {
         site.on_host(fault.breaks);
         let rows = site.verify();
@@ -129,7 +132,11 @@ pub fn break_everything(site: &Site) {
         for (id, green, reason) in &rows {
             if id == fault.red.0 {
                 assert!(!green, "{}: {id} stayed green", fault.what);
-                assert!(reason.contains(fault.red.1), "{}: {id}: {reason}", fault.what);
+                assert!(
+                    reason.contains(fault.red.1),
+                    "{}: {id}: {reason}",
+                    fault.what
+                );
                 site.saw(&format!("{}: {id} is red: {reason}", fault.what));
             } else if !fault.rests.contains(&id.as_str()) {
                 assert!(green, "{}: {id} turned red too: {reason}", fault.what);
@@ -138,7 +145,12 @@ pub fn break_everything(site: &Site) {
         crate::site::wait(
             &format!("all green after: {}", fault.what),
             std::time::Duration::from_secs(300),
-            || site.verify().iter().all(|(_, green, _)| *green).then_some(()),
+            || {
+                site.verify()
+                    .iter()
+                    .all(|(_, green, _)| *green)
+                    .then_some(())
+            },
         );
     }
 }

@@ -31,42 +31,64 @@ pub fn images() -> &'static Path {
 
 /// A site with its own machines. Dropping it stops them.
 pub struct Site {
-    state: tempfile::TempDir,
+    state: PathBuf,
+    /// Machines that were up before the test stay up after it.
+    borrowed: bool,
     name: &'static str,
     started: Instant,
 }
 
 impl Site {
-    /// A site without machines yet.
+    /// A site without machines yet; or, while a test is written, the machines below the
+    /// state folder that `MUSTER_TEST_STATE` names.
     pub fn new(name: &'static str) -> Site {
-        let _ = images();
-        Site {
-            state: tempfile::Builder::new()
+        let borrowed = std::env::var_os("MUSTER_TEST_STATE").map(PathBuf::from);
+        let own = || {
+            let folder = tempfile::Builder::new()
                 .prefix("muster-test-")
-                .tempdir_in("/var/tmp")
-                .expect("a state folder"),
+                .tempdir_in("/var/tmp");
+            folder.expect("a state folder").keep()
+        };
+        Site {
+            borrowed: borrowed.is_some(),
+            state: borrowed.unwrap_or_else(own),
             name,
             started: Instant::now(),
         }
     }
 
+    /// Whether the machines were up before.
+    pub fn borrowed(&self) -> bool {
+        self.borrowed
+    }
+
     /// Says what has been seen, with the time since the site began.
     pub fn saw(&self, what: &str) {
         let seconds = self.started.elapsed().as_secs();
-        println!("[{} {:>2}m{:02}s] {what}", self.name, seconds / 60, seconds % 60);
+        println!(
+            "[{} {:>2}m{:02}s] {what}",
+            self.name,
+            seconds / 60,
+            seconds % 60
+        );
     }
 
     /// The folder of the stack's machines.
     pub fn folder(&self) -> PathBuf {
-        self.state.path().join("muster/starter")
+        self.state.join("muster/starter")
     }
 
     /// `muster ARGS…` in this site.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(MUSTER);
+        let folder = if self.borrowed {
+            Path::new("/")
+        } else {
+            images()
+        };
         command
-            .current_dir(images())
-            .env("XDG_STATE_HOME", self.state.path())
+            .current_dir(folder)
+            .env("XDG_STATE_HOME", &self.state)
             .args(arguments)
             .stdin(Stdio::null());
         command
@@ -105,15 +127,23 @@ impl Site {
 
     /// Runs a shell command as root on the host; it must succeed.
     pub fn on_host(&self, script: &str) -> String {
-        self.must(&["ssh", "starter", "office", "--", "sudo", "sh", "-euc", &quote(script)])
+        self.must(&[
+            "ssh",
+            "starter",
+            "office",
+            "--",
+            "sudo",
+            "sh",
+            "-euc",
+            &quote(script),
+        ])
     }
 
     /// Every integration of `muster verify` by id: (green, reason).
     pub fn verify(&self) -> Vec<(String, bool, String)> {
         let output = self.run(&["verify", "starter", "--json"]);
-        let value: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-            panic!("verify gave no JSON: {error}\n{}", self.tail(&output))
-        });
+        let value: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("verify gave no JSON: {error}\n{}", self.tail(&output)));
         value["integrations"]
             .as_array()
             .expect("integrations")
@@ -164,7 +194,10 @@ impl Drop for Site {
                 .status();
             println!("[{}] logs kept in {}", self.name, kept.display());
         }
-        let _ = self.run(&["down", "starter", "--purge", "--yes"]);
+        if !self.borrowed {
+            let _ = self.run(&["down", "starter", "--purge", "--yes", "--grace", "1"]);
+            let _ = std::fs::remove_dir_all(&self.state);
+        }
     }
 }
 

@@ -29,7 +29,10 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     site.saw("the first question stands on the serial console");
     person.types("");
     person.answers("Keyboard layout", "qwertz");
-    person.reads("No: there is no keyboard layout `qwertz`", Duration::from_secs(30));
+    person.reads(
+        "No: there is no keyboard layout `qwertz`",
+        Duration::from_secs(30),
+    );
     person.answers("Keyboard layout", "de");
     person.answers("Name of the organisation", "");
     person.reads("No: this cannot be empty.", Duration::from_secs(30));
@@ -37,14 +40,23 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     person.answers("Domain", "office.local");
     person.reads("No: multicast DNS owns .local", Duration::from_secs(30));
     person.answers("Domain", "Example.org");
-    person.reads("No: write the domain in lower case: example.org.", Duration::from_secs(30));
+    person.reads(
+        "No: write the domain in lower case: example.org.",
+        Duration::from_secs(30),
+    );
     person.answers("Domain", "example.org");
     person.answers("Number", "1");
     person.answers("Time zone", "Europe/Berlim");
-    person.reads("No: there is no time zone `Europe/Berlim`", Duration::from_secs(30));
+    person.reads(
+        "No: there is no time zone `Europe/Berlim`",
+        Duration::from_secs(30),
+    );
     person.answers("Time zone", "Europe/Berlin");
     person.answers("Login name of the administrator", "root");
-    person.reads("No: `root` is the name of an account or group", Duration::from_secs(30));
+    person.reads(
+        "No: `root` is the name of an account or group",
+        Duration::from_secs(30),
+    );
     person.answers("Login name of the administrator", "admin");
     person.answers("Full name of the administrator", "");
     person.answers("Password of the administrator", "short");
@@ -81,13 +93,21 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     site.saw("bring-up ended green");
 
     let seen = person.seen();
-    assert!(!seen.contains(PASSWORD), "the password stood on the console");
-    assert!(!seen.contains("short"), "a refused password stood on the console");
+    assert!(
+        !seen.contains(PASSWORD),
+        "the password stood on the console"
+    );
+    assert!(
+        !seen.contains("short"),
+        "a refused password stood on the console"
+    );
     let passwd = site.on_host("getent passwd admin; timedatectl show -p Timezone --value");
     assert!(passwd.contains("admin"), "{passwd}");
     assert!(passwd.contains("Europe/Berlin"), "{passwd}");
     assert_eq!(
-        site.on_host(&format!("grep -rlF '{PASSWORD}' /etc /var /data /usr/share/muster || true")),
+        site.on_host(&format!(
+            "grep -rlF '{PASSWORD}' /etc /var /data /usr/share/muster || true"
+        )),
         "",
         "the password is stored nowhere in clear"
     );
