@@ -8,10 +8,11 @@ use super::dpkg::{Database, Interests};
 use super::error::Error;
 use super::fence::Fence;
 use super::member::names;
+use super::overlay;
 use super::program::Programs;
 use super::unpack::{Loaded, Unpacked, Unpacker};
-use crate::profile::Account;
-use std::collections::BTreeSet;
+use crate::profile::{Account, OverlayFile};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -39,6 +40,8 @@ pub struct Ingredients<'a> {
     pub manual: &'a [String],
     /// debconf selections.
     pub preseed: &'a [String],
+    /// Files of the overlays.
+    pub overlay: &'a BTreeMap<&'a str, &'a OverlayFile>,
     /// Table of system accounts.
     pub accounts: &'a [Account],
     /// dpkg architecture.
@@ -132,6 +135,7 @@ pub fn configure(
         let argv = ["/usr/bin/debconf-set-selections"];
         programs.run_with("setting the debconf selections", &argv, &[], &selections)?;
     }
+    overlay::before_configuration(ingredients.overlay)?;
     round.configure(role)?;
     accounts.close_pool()?;
     fs::remove_file(POLICY).map_err(Error::io("cannot remove", POLICY))

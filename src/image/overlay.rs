@@ -4,6 +4,7 @@
 use super::error::Error;
 use super::job::Job;
 use super::program::Programs;
+use crate::profile::OverlayFile;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -50,6 +51,22 @@ pub fn apply(
             .map_err(Error::io("cannot make", path))?;
     }
     presets(programs)
+}
+
+/// Writes those files of the overlays that no package brings, before scripts of packages run:
+/// some look for the settings of people (`createcluster.d` of PostgreSQL). All others would
+/// stand in dpkg's way.
+pub fn before_configuration(overlay: &BTreeMap<&str, &OverlayFile>) -> Result<(), Error> {
+    for (path, file) in overlay {
+        let packaged = [(*path).to_string(), format!("{path}.dpkg-new")];
+        if packaged
+            .iter()
+            .all(|path| fs::symlink_metadata(path).is_err())
+        {
+            write(path, file.content.as_bytes(), file.mode)?;
+        }
+    }
+    Ok(())
 }
 
 /// Lets systemd.preset(5) decide what starts at boot, instead of the packages: what a stack
@@ -108,7 +125,7 @@ fn archives(job: &Job) -> Result<(), Error> {
 impl Job {
     /// Files of the base's and the services' overlays that land in the image as they are; a
     /// service's file wins over the base's. Templates (`.j2`) are rendered at bring-up.
-    pub fn overlay(&self) -> Result<BTreeMap<&str, &crate::profile::OverlayFile>, Error> {
+    pub fn overlay(&self) -> Result<BTreeMap<&str, &OverlayFile>, Error> {
         let services = self.services()?;
         let base = self.base()?.overlay.iter();
         let all = base.chain(services.iter().flat_map(|service| &service.overlay));

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::fence::Fence;
 use super::grub::Loader;
 use super::harvest::harvest;
-use super::identity::digest;
+use super::identity::digest_sparse;
 use super::initramfs;
 use super::job::{Failure, Job};
 use super::manifest::{Input, Inputs, Manifest, Output};
@@ -19,7 +19,7 @@ use super::unpack::load;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -86,12 +86,14 @@ fn make(job: &Job) -> Result<(), Error> {
     let essential = load(&store, &job.packages(&closure.essential)?)?;
     let others = load(&store, &job.packages(&closure.packages)?)?;
     let preseed = job.preseed()?;
+    let overlay = job.overlay()?;
     let ingredients = Ingredients {
         role: &job.role,
         essential: &essential,
         others: &others,
         manual: &closure.manual,
         preseed: &preseed,
+        overlay: &overlay,
         accounts: &job.lock.accounts,
         architecture: &job.base()?.architecture,
     };
@@ -110,30 +112,26 @@ fn make(job: &Job) -> Result<(), Error> {
     let tree = harvest(Path::new("/"), job.epoch)?;
     let disk = Disk::plan(job, &image_id)?;
     let (kernel, initrd) = initramfs::kernel()?;
-    for (what, name, file) in &mut outputs {
+    for (what, name, file) in &outputs {
         match *what {
             "image" => disk.write(&tree, &loader, &job.grub, job.format, file)?,
             what => {
                 let path = if what == "kernel" { &kernel } else { &initrd };
                 File::open(path)
-                    .and_then(|mut content| io::copy(&mut content, file))
+                    .and_then(|mut content| io::copy(&mut content, &mut &*file))
                     .map_err(Error::io("cannot write", *name))?;
             }
         }
     }
     step("seal the image");
     let mut made = BTreeMap::new();
-    for (what, name, file) in &mut outputs {
+    for (what, name, file) in &outputs {
         let failed = Error::io("cannot read", *name);
-        let size = file
-            .seek(io::SeekFrom::End(0))
-            .and_then(|size| file.rewind().map(|()| size));
-        let sealed = size.and_then(|size| {
-            let sha256 = digest(file)?;
+        let sealed = file.metadata().and_then(|metadata| {
             Ok(Output {
                 file: (*name).to_owned(),
-                size,
-                sha256,
+                size: metadata.len(),
+                sha256: digest_sparse(file)?,
             })
         });
         made.insert((*what).to_owned(), sealed.map_err(failed)?);

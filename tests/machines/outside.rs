@@ -26,24 +26,14 @@ fn door(site: &Site) -> Door {
             .and_then(|one| one["host"].as_u64())
             .unwrap_or_else(|| panic!("port {guest} is not forwarded: {machine}"))
     };
-    let file = machine["passwords"].as_str().expect("demo passwords");
-    let passwords: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
     Door {
         ca: machine["site-ca"].as_str().expect("site-ca.pem").to_owned(),
         https: port(443),
         imaps: port(993),
         submission: port(587),
         smtp: port(25),
-        password: find(&passwords, "staff").expect("the password of staff"),
+        password: site.password("staff"),
     }
-}
-
-fn find(table: &toml::Table, key: &str) -> Option<String> {
-    table.iter().find_map(|(name, value)| match value {
-        toml::Value::String(text) if name == key => Some(text.clone()),
-        toml::Value::Table(inner) => find(inner, key),
-        _ => None,
-    })
 }
 
 fn run(program: &str, arguments: &[&str]) -> (bool, String) {

@@ -2,6 +2,7 @@
 //! machines started and stopped by the `muster` command.
 
 use serde_json::Value;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
@@ -125,18 +126,43 @@ impl Site {
         )
     }
 
+    /// The clear password of a person of the demonstration.
+    pub fn password(&self, person: &str) -> String {
+        let file = self.folder().join("demo-passwords.toml");
+        let text = std::fs::read_to_string(file).expect("demo passwords");
+        let table: toml::Table = text.parse().expect("TOML");
+        let password = table.get(person).and_then(|value| value.as_str());
+        password.expect("a password").to_owned()
+    }
+
     /// Runs a shell command as root on the host; it must succeed.
     pub fn on_host(&self, script: &str) -> String {
-        self.must(&[
-            "ssh",
-            "starter",
-            "office",
-            "--",
-            "sudo",
-            "sh",
-            "-euc",
-            &quote(script),
-        ])
+        self.on_host_as(&self.password("admin"), script)
+    }
+
+    /// The same, where the administrator has this password: sudo asks for it.
+    pub fn on_host_as(&self, password: &str, script: &str) -> String {
+        let script = quote(script);
+        let sudo = ["sudo", "-S", "-p", "''", "sh", "-euc", &script];
+        let mut child = self
+            .command(&[&["ssh", "starter", "office", "--"], &sudo[..]].concat())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("muster starts");
+        let mut stdin = child.stdin.take().expect("piped");
+        writeln!(stdin, "{password}").expect("ssh takes a line");
+        drop(stdin);
+        let output = child.wait_with_output().expect("muster ends");
+        assert!(
+            output.status.success(),
+            "{script} ended with {}\n{}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            self.tail(&output),
+        );
+        String::from_utf8(output.stdout).expect("UTF-8")
     }
 
     /// Every integration of `muster verify` by id: (green, reason).

@@ -101,17 +101,21 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
         !seen.contains("short"),
         "a refused password stood on the console"
     );
-    let passwd = site.on_host("getent passwd admin; timedatectl show -p Timezone --value");
+    let passwd = site.on_host_as(
+        PASSWORD,
+        "getent passwd admin; timedatectl show -p Timezone --value",
+    );
     assert!(passwd.contains("admin"), "{passwd}");
     assert!(passwd.contains("Europe/Berlin"), "{passwd}");
     assert_eq!(
-        site.on_host(&format!(
-            "grep -rlF '{PASSWORD}' /etc /var /data /usr/share/muster || true"
-        )),
+        site.on_host_as(
+            PASSWORD,
+            &format!("grep -rlF '{PASSWORD}' /etc /var /data /usr/share/muster || true")
+        ),
         "",
         "the password is stored nowhere in clear"
     );
-    let organisation = site.on_host("cat /var/lib/muster/site.json");
+    let organisation = site.on_host_as(PASSWORD, "cat /var/lib/muster/site.json");
     assert!(organisation.contains("Example Company"), "{organisation}");
     site.must(&["down", "starter"]);
 }
