@@ -118,6 +118,8 @@ mod tests {
         file.write_all_at(b"middle", 3 << 20).unwrap();
         file.set_len(5_000_001).unwrap();
         let found = digest_sparse(&file).unwrap();
+        // Looking for holes moves the file's offset.
+        std::io::Seek::rewind(&mut file).unwrap();
         assert_eq!(found, digest(&mut file).unwrap());
     }
 

@@ -262,7 +262,7 @@ pub fn look_inside(site: &Site) {
     site.saw(&format!(
         "no failed unit, no readable secret; agent resident {resident} KiB"
     ));
-    let state = site.on_host("findmnt -rno TARGET,SOURCE | grep /data | cat");
+    let state = site.on_host("findmnt -rno TARGET,SOURCE | grep /state/ | cat");
     for path in [
         "/var/lib/ldap",
         "/var/lib/postgresql",
