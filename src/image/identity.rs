@@ -40,7 +40,10 @@ pub fn digest_sparse(file: &File) -> std::io::Result<String> {
             .unwrap_or(usize::MAX)
             .min(zeros.len())
     };
-    for range in data_ranges(file)?.into_iter().chain([size..size]) {
+    for range in data_ranges(file)?
+        .into_iter()
+        .chain(std::iter::once(size..size))
+    {
         while at < range.start {
             let part = length(range.start - at);
             hasher.update(&zeros[..part]);
