@@ -107,7 +107,12 @@ fn bring_up_for_ever(executor: &Executor, herald: &Herald, wake: &Wake) -> Agent
         if let Err(error) = executor.run() {
             return error.into();
         }
-        let status = status(executor);
+        let mut status = status(executor);
+        if told.is_none() && status.outcome == Outcome::Red {
+            // Probes that a host busy with bring-up has failed are not how it ends.
+            executor.prober().probe_all(executor.jobs(), &|_, _| {});
+            status = self::status(executor);
+        }
         match told {
             None => {
                 herald.ended(&status);
@@ -175,7 +180,7 @@ fn probe_for_ever(executor: &Executor, herald: &Herald, wake: &Wake) {
                 _ => continue,
             }
             let before = colour(executor, task);
-            if let Ok(report) = executor.prober().probe(task)
+            if let Ok(report) = executor.prober().watch(task)
                 && before != Some(report.green)
             {
                 let moment = if report.green {

@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// Probes at the same time when all are asked for: one that waits must not hold up the rest.
 const AT_ONCE: usize = 4;
 
+/// Between the attempt that failed and the one that decides.
+const SECOND_THOUGHT: Duration = Duration::from_secs(3);
+
 /// Templates and TLS are shallow.
 const STACK: usize = 1 << 20;
 
@@ -43,6 +46,26 @@ impl Prober {
 
     /// Makes one attempt and enters it on the board.
     pub fn probe(&self, task: &Task) -> Result<ProbeReport, RenderError> {
+        let (report, rendered) = self.attempt(task);
+        self.board.probed(&task.id, report.clone());
+        rendered.map(|()| report)
+    }
+
+    /// As [`Prober::probe`], but what was green turns red only after two attempts in a row:
+    /// a host that is busy for a moment is not broken.
+    pub fn watch(&self, task: &Task) -> Result<ProbeReport, RenderError> {
+        let green = |report: &ProbeReport| report.green;
+        let before = self.board.reports().probes.get(&task.id).is_some_and(green);
+        let (mut report, mut rendered) = self.attempt(task);
+        if before && !report.green {
+            std::thread::sleep(SECOND_THOUGHT);
+            (report, rendered) = self.attempt(task);
+        }
+        self.board.probed(&task.id, report.clone());
+        rendered.map(|()| report)
+    }
+
+    fn attempt(&self, task: &Task) -> (ProbeReport, Result<(), RenderError>) {
         let start = Instant::now();
         let rendered = self.renderer.probe(task);
         let result = match &rendered {
@@ -62,8 +85,7 @@ impl Prober {
             took: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
             words: self.renderer.facts.redact(&words),
         };
-        self.board.probed(&task.id, report.clone());
-        rendered.map(|_| report)
+        (report, rendered.map(drop))
     }
 
     /// Enters what the journal knows of each job, for a view without the agent.

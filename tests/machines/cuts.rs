@@ -8,7 +8,7 @@ use std::time::Duration;
 const CUTS: &[(&str, &str)] = &[
     ("office/slapd/organisation", "started"),
     (
-        "office/postgresql/postgres/roundcube.database/role",
+        "office/postgresql/database/roundcube.database/role",
         "applied",
     ),
     ("office/roundcube/tables", "done"),

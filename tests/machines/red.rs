@@ -35,14 +35,14 @@ const FAULTS: &[Fault] = &[
         what: "dovecot has the wrong bind password",
         breaks: "ldappasswd -Q -Y EXTERNAL -H ldapi:/// -s wrong cn=office-dovecot-users,ou=services,dc=example,dc=org; doveadm auth cache flush >/dev/null; systemctl restart dovecot",
         mends: "ldappasswd -Q -Y EXTERNAL -H ldapi:/// -T /var/lib/muster/secrets/office/slapd/directory/dovecot.users/password cn=office-dovecot-users,ou=services,dc=example,dc=org; systemctl restart dovecot",
-        red: (BIND, "Invalid credentials"),
+        red: (BIND, "invalid credentials"),
         rests: &[DELIVERY, SASL, IMAP, SUBMISSION],
     },
     Fault {
         what: "postfix has the wrong bind password",
         breaks: "ldappasswd -Q -Y EXTERNAL -H ldapi:/// -s wrong cn=office-postfix-people,ou=services,dc=example,dc=org; systemctl restart postfix",
         mends: "ldappasswd -Q -Y EXTERNAL -H ldapi:/// -T /var/lib/muster/secrets/office/slapd/directory/postfix.people/password cn=office-postfix-people,ou=services,dc=example,dc=org; systemctl restart postfix",
-        red: (PEOPLE, "Invalid credentials"),
+        red: (PEOPLE, "invalid credentials"),
         rests: &[DELIVERY, SUBMISSION],
     },
     Fault {
