@@ -1,31 +1,35 @@
-//! A person at the serial console: reads what is on it, types, and is patient.
+//! A person at a terminal: reads what is on it, types, and is patient.
 
 use crate::site::{Site, wait};
+use nix::pty::{OpenptyResult, openpty};
+use std::fs::File;
 use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Somebody who has run `muster console`.
+/// Somebody who runs `muster` in a terminal.
 pub struct Person {
     child: Child,
-    keyboard: ChildStdin,
+    keyboard: File,
     screen: Arc<Mutex<String>>,
     read: usize,
 }
 
 impl Person {
-    /// Sits down at the serial console of the lead.
-    pub fn at(site: &Site) -> Person {
-        let mut child = site
-            .command(&["console", "starter"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+    /// Sits down, and runs `muster ARGS…`.
+    pub fn runs(site: &Site, arguments: &[&str]) -> Person {
+        let OpenptyResult { master, slave } = openpty(None, None).expect("a terminal");
+        let same = || slave.try_clone().expect("another handle");
+        let child = site
+            .command(arguments)
+            .stdin(same())
+            .stdout(same())
+            .stderr(same())
             .spawn()
-            .expect("muster console starts");
-        let keyboard = child.stdin.take().expect("piped");
-        let mut output = child.stdout.take().expect("piped");
+            .expect("muster starts");
+        let keyboard = File::from(master);
+        let mut output = keyboard.try_clone().expect("another handle");
         let screen = Arc::new(Mutex::new(String::new()));
         let shared = Arc::clone(&screen);
         std::thread::spawn(move || {
@@ -65,6 +69,13 @@ impl Person {
     pub fn answers(&mut self, prompt: &str, line: &str) {
         self.reads(prompt, Duration::from_secs(60));
         self.types(line);
+    }
+
+    /// Presses Ctrl-], and waits until the command has ended.
+    pub fn leaves(&mut self) {
+        self.keyboard.write_all(&[0x1d]).expect("a key is taken");
+        self.reads("left the console", Duration::from_secs(30));
+        assert!(self.child.wait().expect("it ends").success());
     }
 
     /// Everything that was on the console.

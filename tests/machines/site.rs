@@ -192,11 +192,9 @@ impl Site {
         let pid = self.ps()["machines"][0]["pid"].as_i64().expect("pid");
         let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
         assert!(killed.expect("kill starts").success());
+        // It has ended when its last thread has: then ports and disk are free again.
         wait("QEMU to be gone", Duration::from_secs(30), || {
-            (!Path::new(&format!("/proc/{pid}/stat")).exists()
-                || std::fs::read_to_string(format!("/proc/{pid}/stat"))
-                    .is_ok_and(|stat| stat.contains(") Z")))
-            .then_some(())
+            (self.ps()["machines"][0]["condition"] == "died").then_some(())
         });
     }
 

@@ -9,22 +9,8 @@ const PASSWORD: &str = "three quiet herons";
 #[test]
 fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     let site = Site::new("typed");
-    // An empty answers file leaves every question to the person.
-    let answers = site.folder().with_file_name("none.toml");
-    std::fs::create_dir_all(answers.parent().unwrap()).unwrap();
-    std::fs::write(&answers, "").unwrap();
-    site.must(&[
-        "up",
-        "starter",
-        "--no-input",
-        "--direct-kernel",
-        "--answers",
-        answers.to_str().unwrap(),
-        "--out",
-        "out",
-    ]);
-
-    let mut person = Person::at(&site);
+    // In a terminal and without answers, `up` leads the person to the console.
+    let mut person = Person::runs(&site, &["up", "starter", "--direct-kernel", "--out", "out"]);
     person.reads("Press Enter to begin", Duration::from_secs(300));
     site.saw("the first question stands on the serial console");
     person.types("");
@@ -66,14 +52,6 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     person.reads("No: the two passwords differ.", Duration::from_secs(30));
     person.answers("Password of the administrator", PASSWORD);
     person.answers("The same once more", PASSWORD);
-    // The key `up` made, so that this test can look inside afterwards.
-    let key = std::fs::read_to_string(
-        walk(&site.folder(), ".pub").expect("up keeps the public key it made"),
-    )
-    .unwrap();
-    person.answers("SSH public key", "ssh-ed25519 AAAA");
-    person.reads("No: the key is damaged", Duration::from_secs(30));
-    person.answers("SSH public key", key.trim());
     person.answers("Run prometheus", "");
     person.answers("Run node-exporter", "");
     person.answers("Run postgres-exporter", "maybe");
@@ -81,8 +59,15 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     person.answers("Run postgres-exporter", "yes");
     person.answers("All right?", "2");
     person.answers("Name of the organisation", "Example Company");
+    // `up` has brought its own key; a damaged one is refused, an empty line keeps what was.
+    person.answers("All right?", "9");
+    person.answers("SSH public key", "ssh-ed25519 AAAA");
+    person.reads("No: the key is damaged", Duration::from_secs(30));
+    person.answers("SSH public key", "");
     person.answers("All right?", "yes");
     site.saw("every question answered, ten of them wrongly first");
+    person.reads("Thank you. The host starts now.", Duration::from_secs(120));
+    person.leaves();
 
     let waited = site.run(&["up", "starter", "--no-input", "--wait", "--out", "out"]);
     assert!(
@@ -118,13 +103,4 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     let organisation = site.on_host_as(PASSWORD, "cat /var/lib/muster/site.json");
     assert!(organisation.contains("Example Company"), "{organisation}");
     site.must(&["down", "starter"]);
-}
-
-/// The first file below `folder` whose name ends in `suffix`.
-fn walk(folder: &std::path::Path, suffix: &str) -> Option<std::path::PathBuf> {
-    walkdir::WalkDir::new(folder)
-        .into_iter()
-        .filter_map(Result::ok)
-        .map(|entry| entry.into_path())
-        .find(|path| path.to_string_lossy().ends_with(suffix))
 }
