@@ -34,7 +34,7 @@ const FILES: [&str; 23] = [
     "/var/cache/debconf/*-old",
 ];
 
-/// Directories that stay and become empty.
+/// Directories that stay with the directories in them, and lose their files.
 const EMPTIED: [&str; 4] = [
     "/var/lib/apt/lists",
     "/var/cache/apt/archives",
@@ -108,13 +108,12 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 
 fn empty(directory: &Path) -> Result<(), Error> {
     for path in entries(directory)? {
-        let directory = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
-        let removed = if directory {
-            fs::remove_dir_all(&path)
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
+            // A package owns it, or a cache grows it again.
+            empty(&path)?;
         } else {
-            fs::remove_file(&path)
-        };
-        removed.map_err(Error::io("cannot remove", &path))?;
+            fs::remove_file(&path).map_err(Error::io("cannot remove", &path))?;
+        }
     }
     Ok(())
 }

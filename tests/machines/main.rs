@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod cuts;
+mod disk;
+mod interrupted;
 mod outside;
 mod person;
 mod red;

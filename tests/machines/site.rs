@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 /// The command under test.
 pub const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
 
-/// The folder with the images, built once per run of the suite.
+/// The folder with the images, built once per run of the suite; while a test is written, the
+/// one that `MUSTER_TEST_IMAGES` names.
 static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
+    if let Some(folder) = std::env::var_os("MUSTER_TEST_IMAGES") {
+        return folder.into();
+    }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machines");
     std::fs::create_dir_all(&folder).expect("the folder for images can be made");
     let status = Command::new(MUSTER)
