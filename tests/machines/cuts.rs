@@ -14,6 +14,15 @@ const CUTS: &[(&str, &str)] = &[
     ("office/roundcube/serve", "done"),
 ];
 
+const UP: [&str; 6] = [
+    "up",
+    "starter",
+    "--no-input",
+    "--direct-kernel",
+    "--out",
+    "out",
+];
+
 #[test]
 fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_changed() {
     let site = Site::new("cuts");
@@ -21,16 +30,7 @@ fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_c
     for (task, moment) in CUTS {
         let place = format!("{task}:{moment}");
         let before = events(&site).len();
-        site.must(&[
-            "up",
-            "starter",
-            "--no-input",
-            "--direct-kernel",
-            "--break-at",
-            &place,
-            "--out",
-            "out",
-        ]);
+        site.must(&[&UP[..], &["--break-at", &place]].concat());
         wait(
             &format!("the agent to stand at {place}"),
             Duration::from_secs(900),
@@ -55,16 +55,16 @@ fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_c
         site.cut_power();
         site.saw(&format!("power cut at {place}"));
     }
+    // More cuts, at moments nobody chose; `./tests/run soak` asks for them.
+    for number in 0..soak() {
+        site.must(&UP);
+        let seconds = rand::random_range(5..240);
+        std::thread::sleep(Duration::from_secs(seconds));
+        site.cut_power();
+        site.saw(&format!("power cut {number} after {seconds} s"));
+    }
 
-    site.must(&[
-        "up",
-        "starter",
-        "--no-input",
-        "--direct-kernel",
-        "--wait",
-        "--out",
-        "out",
-    ]);
+    site.must(&[&UP[..], &["--wait"]].concat());
     site.saw("bring-up ended green after three cuts");
     for (id, green, reason) in site.verify() {
         assert!(green, "{id}: {reason}");
@@ -84,6 +84,12 @@ fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_c
     assert_eq!(people.trim(), "3", "admin, staff and probe, each once");
     site.saw("nothing twice, no secret changed");
     site.must(&["down", "starter"]);
+}
+
+/// How many further cuts are wished.
+fn soak() -> u32 {
+    let wish = std::env::var("MUSTER_SOAK").unwrap_or_default();
+    wish.parse().unwrap_or(0)
 }
 
 /// What the host has told so far, over all its boots.

@@ -104,14 +104,14 @@ const FAULTS: &[Fault] = &[
     Fault {
         what: "the node exporter is stopped",
         breaks: "systemctl stop prometheus-node-exporter; sleep 20",
-        mends: "systemctl start prometheus-node-exporter; sleep 20",
+        mends: "systemctl start prometheus-node-exporter",
         red: (NODE, "refused"),
         rests: &[],
     },
     Fault {
         what: "the database's exporter is stopped",
         breaks: "systemctl stop prometheus-postgres-exporter; sleep 20",
-        mends: "systemctl start prometheus-postgres-exporter; sleep 20",
+        mends: "systemctl start prometheus-postgres-exporter",
         red: (POSTGRES, "refused"),
         rests: &[FIGURES],
     },
