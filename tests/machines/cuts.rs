@@ -58,7 +58,7 @@ fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_c
     // More cuts, at moments nobody chose; `./tests/run soak` asks for them.
     for number in 0..soak() {
         site.must(&UP);
-        let seconds = rand::random_range(5..240);
+        let seconds = rand::Rng::gen_range(&mut rand::thread_rng(), 5..240);
         std::thread::sleep(Duration::from_secs(seconds));
         site.cut_power();
         site.saw(&format!("power cut {number} after {seconds} s"));

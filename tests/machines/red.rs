@@ -49,7 +49,7 @@ const FAULTS: &[Fault] = &[
         what: "dovecot takes no deliveries any more",
         breaks: "mv /etc/dovecot/consumers/lmtp-postfix.conf /root/; systemctl restart dovecot",
         mends: "mv /root/lmtp-postfix.conf /etc/dovecot/consumers/; systemctl restart dovecot; sleep 2; postqueue -f",
-        red: (DELIVERY, ""),
+        red: (DELIVERY, "the queue says"),
         rests: &[SUBMISSION],
     },
     Fault {

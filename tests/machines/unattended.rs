@@ -1,7 +1,7 @@
 //! One machine brought up without a person, looked at from outside, and then broken on purpose.
 
 use crate::site::Site;
-use crate::{outside, red};
+use crate::{browser, outside, red};
 
 #[test]
 fn unattended_bring_up_is_green_also_seen_from_outside() {
@@ -20,6 +20,7 @@ fn unattended_bring_up_is_green_also_seen_from_outside() {
     assert!(again.status.success(), "a second up leaves it as it is");
 
     outside::probe(&site);
+    browser::mail(&site);
     outside::look_inside(&site);
     red::break_everything(&site);
 

@@ -1,6 +1,7 @@
 //! `mail-delivery`: a message handed in over SMTP is found in a mailbox over IMAPS.
 
 use super::{Arguments, Kind};
+use crate::bringup::process::Program;
 use crate::bringup::wire::{Network, Refusal, imap, smtp};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,30 @@ impl Kind for MailDelivery {
     }
 }
 
+/// Why this host's mail system still holds a message to this address, if it does and says so.
+fn queued(to: Option<&str>) -> Option<String> {
+    let mut queue = Program::new(["mailq"]);
+    queue.limit = Duration::from_secs(20);
+    reason(&queue.run().ok()?.stdout, to?)
+}
+
+/// The newest reason for an address in the list that mailq(1) prints: entries apart by empty
+/// lines, reasons in parentheses above the addresses they are about.
+fn reason(list: &str, to: &str) -> Option<String> {
+    let mut newest = None;
+    let mut last = None;
+    for line in list.lines().map(str::trim) {
+        if let Some(words) = line.strip_prefix('(') {
+            last = Some(words.strip_suffix(')').unwrap_or(words));
+        } else if line.is_empty() {
+            last = None;
+        } else if line == to {
+            newest = last.or(newest);
+        }
+    }
+    newest.map(str::to_owned)
+}
+
 /// A word that no other message has.
 pub fn mark() -> Result<String, Refusal> {
     let random =
@@ -73,12 +98,49 @@ pub fn arrives(with: &Arguments<'_>, network: &Network, mark: &str) -> Result<Du
             return Ok(took);
         }
         if start.elapsed() > PATIENCE {
-            return Err(Refusal::Other(format!(
+            let words = format!(
                 "the message was taken, but did not arrive in the mailbox of {user} within {} s",
                 PATIENCE.as_secs()
-            )));
+            );
+            return Err(Refusal::Other(match queued(with.maybe("to")) {
+                Some(reason) => format!("{words}; the queue says: {reason}"),
+                None => words,
+            }));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_secs(3));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason;
+
+    #[test]
+    fn the_newest_reason_for_an_address_is_found_in_the_queue() {
+        let list = "\
+-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------
+DD2A03F4C2      612 Sat Nov 21 09:12:50  probe@office.example.org
+   (connect to office.example.org[private/dovecot-lmtp]: No such file or directory)
+                                         probe@example.org
+
+E1B0C3F4C3      612 Sat Nov 21 09:13:50  probe@office.example.org
+                                                        (host unreachable)
+                                         staff@example.org
+                                                        (connection refused)
+                                         probe@example.org
+
+-- 1 Kbytes in 2 Requests.
+";
+        assert_eq!(
+            reason(list, "probe@example.org").as_deref(),
+            Some("connection refused")
+        );
+        assert_eq!(
+            reason(list, "staff@example.org").as_deref(),
+            Some("host unreachable")
+        );
+        assert_eq!(reason(list, "admin@example.org"), None);
+        assert_eq!(reason("Mail queue is empty\n", "probe@example.org"), None);
     }
 }
