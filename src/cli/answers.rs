@@ -1,14 +1,15 @@
 //! `muster answers`: an answers file for hosts that nobody sits at.
 
-use super::{Cli, exit, report};
+use super::{Cli, exit, out, report};
 use crate::console::dialogue;
 use crate::console::fancy::Fancy;
 use crate::profile::Stack;
-use crate::site::answers::{Answers, Reason, template};
+use crate::site::answers::{Answers, Problem, Reason, template};
 use crate::site::durable;
 use crate::site::question::Questions;
 use clap::Subcommand;
 use miette::{IntoDiagnostic, WrapErr, miette};
+use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,18 @@ pub enum Part {
     /// Ask the questions here and write the file; without a terminal, a file to fill in
     Init(File),
     /// Say what is wrong with a file
-    Check(File),
+    Check(Checked),
+}
+
+/// The file to check, and how to say what was found.
+#[derive(Debug, clap::Args)]
+pub struct Checked {
+    /// The file.
+    #[command(flatten)]
+    pub file: File,
+    /// As JSON (docs/schemas/answers-check.json)
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The file, and whose questions it answers.
@@ -47,7 +59,7 @@ pub struct File {
 pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     match &args.part {
         Part::Init(file) => init(cli, file),
-        Part::Check(file) => check(cli, file),
+        Part::Check(checked) => check(cli, &checked.file, checked.json),
     }
 }
 
@@ -102,7 +114,7 @@ fn init(cli: &Cli, file: &File) -> miette::Result<u8> {
     Ok(exit::OK)
 }
 
-fn check(cli: &Cli, file: &File) -> miette::Result<u8> {
+fn check(cli: &Cli, file: &File, json: bool) -> miette::Result<u8> {
     let questions = questions(cli, file)?;
     let text = read(&file.file)?;
     let (answers, mut problems) = Answers::read(&text, &questions);
@@ -118,14 +130,32 @@ fn check(cli: &Cli, file: &File) -> miette::Result<u8> {
                 .filter(|problem| !refused.contains(&problem.key)),
         );
     }
-    if problems.is_empty() {
-        println!("{}: every answer is good", file.file.display());
-        return Ok(exit::OK);
+    let name = file.file.display().to_string();
+    if json {
+        let problem = |problem: &Problem| {
+            json!({
+                "key": problem.key,
+                "line": problem.line_number(&text),
+                "reason": problem.reason.to_string(),
+            })
+        };
+        let said = json!({
+            "file": name,
+            "good": problems.is_empty(),
+            "problems": problems.iter().map(problem).collect::<Vec<_>>(),
+        });
+        out::write(format!("{said}\n"))?;
+    } else if problems.is_empty() {
+        out::write(format!("{name}: every answer is good\n"))?;
+    } else {
+        for problem in &problems {
+            eprintln!("{}", problem.line(&name, &text));
+        }
     }
-    for problem in &problems {
-        eprintln!("{}", problem.line(&file.file.display().to_string(), &text));
-    }
-    Ok(exit::INVALID)
+    Ok(match problems.is_empty() {
+        true => exit::OK,
+        false => exit::INVALID,
+    })
 }
 
 fn read(path: &Path) -> miette::Result<String> {

@@ -13,7 +13,7 @@ pub struct Args {
     /// Build on this base where a role fixes none
     #[arg(long, value_name = "NAME")]
     pub base: Option<String>,
-    /// One JSON object per stack on standard output
+    /// One JSON object per stack (docs/schemas/check.json)
     #[arg(long)]
     pub json: bool,
 }
@@ -36,7 +36,9 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
             code = exit::INVALID;
         }
         let text = match &loaded {
-            Ok(stack) if args.json => json!({ "stack": stack.name, "sound": true }).to_string(),
+            Ok(stack) if args.json => {
+                json!({ "stack": stack.name, "sound": true, "problems": [] }).to_string()
+            }
             Ok(stack) => line(stack),
             Err(error) if args.json => {
                 let problems = report::problems(error);

@@ -1,13 +1,14 @@
 //! `muster diagnose`: why something is red, its last words, and what to do next.
 
 use super::status::{ask, parse};
-use super::{Cli, exit};
+use super::{Cli, exit, out};
 use crate::bringup::actions::unit::journal_tail;
 use crate::bringup::board::TaskStand;
 use crate::bringup::places::Places;
 use crate::bringup::status::{Attention, Colour, ProbeStatus, Status};
 use jiff::Timestamp;
 use miette::{IntoDiagnostic, WrapErr, miette};
+use serde::Serialize;
 
 /// Lines of a unit's journal that are shown.
 const TAIL: usize = 20;
@@ -19,6 +20,9 @@ pub struct Args {
     /// status`, or all that are red
     #[arg(value_names = ["STACK", "TASK"], num_args = 0..=2)]
     pub words: Vec<String>,
+    /// As JSON (docs/schemas/diagnose.json)
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Tells a stack from a task: tasks are `role/service/…`, stacks are a name or a directory.
@@ -38,25 +42,96 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     if let Some(stack) = stack {
         let mut command = vec!["diagnose"];
         command.extend(task);
-        return ask(cli, stack, &command, false);
+        return ask(cli, stack, &command, args.json);
     }
     let path = Places::host().status();
     let text = std::fs::read_to_string(&path)
         .into_diagnostic()
         .wrap_err_with(|| format!("there is no status at {}", path.display()))?;
     let status = parse(&text)?.aged(Timestamp::now());
-    let findings = findings(&status, task)?;
-    if findings.is_empty() {
-        println!(
-            "Nothing is red: {} of {} proven.",
-            status.proven, status.total
-        );
-        return Ok(exit::OK);
+    let diagnosis = Diagnosis::of(&status, task, &|unit| journal_tail(unit, TAIL))?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&diagnosis).into_diagnostic()?;
+        out::write(json + "\n")?;
+    } else {
+        out::write(diagnosis.text())?;
     }
-    for finding in &findings {
-        print!("{}", finding.text(&|unit| journal_tail(unit, TAIL)));
+    Ok(match diagnosis.findings.is_empty() {
+        true => exit::OK,
+        false => exit::RED,
+    })
+}
+
+/// What `--json` prints, and what people read a view of.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Diagnosis {
+    /// Format version, 1.
+    pub format: u32,
+    /// Name of the stack.
+    pub stack: String,
+    /// Integrations and services that are green.
+    pub proven: usize,
+    /// Out of so many.
+    pub total: usize,
+    /// What is not as it should be.
+    pub findings: Vec<Explained>,
+}
+
+/// One finding with all that is known about it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Explained {
+    /// Id of the task; `muster diagnose ID` explains it alone.
+    pub id: String,
+    /// One line for people.
+    pub title: String,
+    /// Why it is as it is.
+    pub why: String,
+    /// Last lines of its output; empty for a probe.
+    pub output: String,
+    /// systemd unit it is about, if any; may be a pattern.
+    pub unit: Option<String>,
+    /// Last lines of that unit's journal.
+    pub journal: String,
+    /// The next command to run.
+    pub next: String,
+}
+
+impl Diagnosis {
+    /// What is red in `status`, or the one `task` whatever its colour; `journal` gives the last
+    /// lines of a unit.
+    ///
+    /// # Errors
+    /// Nothing is known against that task.
+    pub fn of(
+        status: &Status,
+        task: Option<&str>,
+        journal: &dyn Fn(&str) -> String,
+    ) -> miette::Result<Diagnosis> {
+        let findings = findings(status, task)?;
+        Ok(Diagnosis {
+            format: 1,
+            stack: status.stack.clone(),
+            proven: status.proven,
+            total: status.total,
+            findings: findings
+                .iter()
+                .map(|finding| finding.explained(journal))
+                .collect(),
+        })
     }
-    Ok(exit::RED)
+
+    /// For people.
+    fn text(&self) -> String {
+        if self.findings.is_empty() {
+            return format!(
+                "Nothing is red: {} of {} proven.\n",
+                self.proven, self.total
+            );
+        }
+        self.findings.iter().map(Explained::text).collect()
+    }
 }
 
 /// One thing that is not as it should be.
@@ -125,35 +200,46 @@ fn service(instance: &str) -> String {
 }
 
 impl Finding<'_> {
-    /// For people; `journal` gives the last lines of a unit.
-    fn text(&self, journal: &dyn Fn(&str) -> String) -> String {
-        let (title, why, output, unit, next) = match self {
-            Finding::Task(task) => (
-                format!("{} ({} failed attempts)", task.task, task.attempt),
-                task.reason.clone(),
-                task.output.clone(),
-                task.unit.clone(),
-                "muster verify   # probes everything and tries failed tasks again".to_string(),
-            ),
-            Finding::Probe { of, unit, probe } => (
-                format!("{of}: {} is {}", probe.probe, probe.colour.word()),
-                probe.words.clone(),
-                String::new(),
-                unit.clone(),
-                format!("muster verify   # then: muster diagnose {}", probe.id),
-            ),
-        };
-        let mut text = format!("{title}\n  why: {why}\n");
-        if !output.is_empty() {
-            text.push_str(&indented("last output", &output));
+    fn explained(&self, journal: &dyn Fn(&str) -> String) -> Explained {
+        let of = |unit: &Option<String>| unit.as_deref().map(journal).unwrap_or_default();
+        match self {
+            Finding::Task(task) => Explained {
+                id: task.task.clone(),
+                title: format!("{} ({} failed attempts)", task.task, task.attempt),
+                why: task.reason.clone(),
+                output: task.output.clone(),
+                unit: task.unit.clone(),
+                journal: of(&task.unit),
+                next: "muster verify   # probes everything and tries failed tasks again".into(),
+            },
+            Finding::Probe {
+                of: whose,
+                unit,
+                probe,
+            } => Explained {
+                id: probe.id.clone(),
+                title: format!("{whose}: {} is {}", probe.probe, probe.colour.word()),
+                why: probe.words.clone(),
+                output: String::new(),
+                unit: unit.clone(),
+                journal: of(unit),
+                next: format!("muster verify   # then: muster diagnose {}", probe.id),
+            },
         }
-        if let Some(unit) = unit {
-            let lines = journal(&unit);
-            if !lines.is_empty() {
-                text.push_str(&indented(&format!("journal of {unit}"), &lines));
-            }
+    }
+}
+
+impl Explained {
+    /// For people.
+    fn text(&self) -> String {
+        let mut text = format!("{}\n  why: {}\n", self.title, self.why);
+        if !self.output.is_empty() {
+            text.push_str(&indented("last output", &self.output));
         }
-        text.push_str(&format!("  next: {next}\n\n"));
+        if let Some(unit) = self.unit.as_ref().filter(|_| !self.journal.is_empty()) {
+            text.push_str(&indented(&format!("journal of {unit}"), &self.journal));
+        }
+        text.push_str(&format!("  next: {}\n\n", self.next));
         text
     }
 }
@@ -182,7 +268,9 @@ mod tests {
             next: String::new(),
         };
         assert_eq!(
-            Finding::Task(&attention).text(&|unit| format!("{unit} said no")),
+            Finding::Task(&attention)
+                .explained(&|unit| format!("{unit} said no"))
+                .text(),
             "office/slapd/serve (8 failed attempts)\n\
              \x20 why: `systemctl start slapd.service`: Job failed\n\
              \x20 last output:\n    a\n    b\n\

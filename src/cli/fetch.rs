@@ -22,7 +22,7 @@ pub struct Args {
     /// Fetch nothing, but fail if something is missing
     #[arg(long)]
     pub offline: bool,
-    /// What was done, as JSON on standard output
+    /// What was done, as JSON (docs/schemas/fetch.json)
     #[arg(long)]
     pub json: bool,
 }
@@ -56,7 +56,13 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let fetched = fetch(&lock, &cache, mirrors.as_ref(), &bar).map_err(report::packages)?;
     bar.finish_and_clear();
     if args.json {
-        println!("{}", serde_json::json!(fetched));
+        let json = serde_json::json!({
+            "files": fetched.files,
+            "bytes": fetched.bytes,
+            "fetched-files": fetched.fetched_files,
+            "fetched-bytes": fetched.fetched_bytes,
+        });
+        println!("{json}");
     } else {
         println!(
             "{} files, {} MB: {} fetched ({} MB), the rest was there",

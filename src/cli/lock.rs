@@ -25,7 +25,7 @@ pub struct Args {
     /// Work from the cache alone
     #[arg(long)]
     pub offline: bool,
-    /// What changed, as JSON on standard output
+    /// What changed, as JSON (docs/schemas/lock.json)
     #[arg(long)]
     pub json: bool,
 }
@@ -44,14 +44,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
             .map_err(|error| report::packages(error.into()))?;
     }
     if args.json {
-        let json = serde_json::json!({
-            "lock": path,
-            "packages": locked.lock.packages.len(),
-            "changes": locked.changes,
-            "renewed": locked.renewed,
-            "solve-seconds": locked.solved_in.as_secs_f64(),
-        });
-        println!("{json}");
+        println!("{}", json(&locked, &path));
     } else {
         tell(&locked, &path, unchanged);
     }
@@ -81,6 +74,17 @@ fn make(stack: &Stack, path: &std::path::Path, args: &Args) -> Result<Locked, Pa
             now: jiff::Timestamp::now(),
         },
     )
+}
+
+/// What `--json` prints (docs/schemas/lock.json).
+pub fn json(locked: &Locked, path: &std::path::Path) -> serde_json::Value {
+    serde_json::json!({
+        "lock": path,
+        "packages": locked.lock.packages.len(),
+        "changes": locked.changes,
+        "renewed": locked.renewed,
+        "solve-seconds": locked.solved_in.as_secs_f64(),
+    })
 }
 
 fn tell(locked: &Locked, path: &std::path::Path, unchanged: bool) {

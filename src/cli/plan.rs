@@ -13,7 +13,7 @@ pub struct Args {
     /// Build on this base where a role fixes none
     #[arg(long, value_name = "NAME")]
     pub base: Option<String>,
-    /// The whole plan as JSON
+    /// The whole plan as JSON (docs/schemas/plan.json)
     #[arg(long, conflicts_with = "graph")]
     pub json: bool,
     /// The wiring as a picture

@@ -14,49 +14,61 @@ pub struct Args {
     /// A stack's name or directory; without it every stack with machines
     #[arg(value_name = "STACK")]
     pub stack: Option<String>,
-    /// As JSON
+    /// As JSON (docs/schemas/ps.json)
     #[arg(long)]
     pub json: bool,
 }
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Listing {
+pub struct Listing {
     /// Format version, 1.
-    version: u32,
-    machines: Vec<Row>,
+    pub version: u32,
+    /// Machines by stack, the lead of each first.
+    pub machines: Vec<Row>,
 }
 
 /// One machine.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Row {
-    stack: String,
-    role: String,
+pub struct Row {
+    /// Name of the stack.
+    pub stack: String,
+    /// Role, also the host name.
+    pub role: String,
+    /// How it is; why, when it is paused.
     #[serde(flatten)]
-    condition: Condition,
+    pub condition: Condition,
     /// Process id of the hypervisor while it runs.
-    pid: Option<u32>,
-    accel: Option<String>,
+    pub pid: Option<u32>,
+    /// What runs the guest, `kvm` or `tcg`, since the last start.
+    pub accel: Option<String>,
     /// RFC 3339 UTC, of the last start.
-    started: Option<String>,
-    uptime_seconds: Option<i64>,
-    memory: u32,
-    cpus: u32,
+    pub started: Option<String>,
+    /// Seconds since the last start while it runs.
+    pub uptime_seconds: Option<i64>,
+    /// MiB.
+    pub memory: u32,
+    /// Processors.
+    pub cpus: u32,
     /// As the guest sees its own.
-    addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<Ipv4Addr>,
     /// On 127.0.0.1.
-    forwards: Vec<Forward>,
-    urls: Vec<String>,
+    pub forwards: Vec<Forward>,
+    /// Of its routes, as this computer reaches them.
+    pub urls: Vec<String>,
     /// User name for ssh.
-    user: String,
-    folder: PathBuf,
-    serial_log: PathBuf,
-    events: PathBuf,
+    pub user: String,
+    /// Its state.
+    pub folder: PathBuf,
+    /// All its serial console ever showed.
+    pub serial_log: PathBuf,
+    /// What the host told (docs/schemas/events.json).
+    pub events: PathBuf,
     /// Certificate of the site's authority, once the site has one.
-    site_ca: Option<PathBuf>,
+    pub site_ca: Option<PathBuf>,
     /// Clear passwords of a demonstration.
-    passwords: Option<PathBuf>,
+    pub passwords: Option<PathBuf>,
 }
 
 /// Runs it.

@@ -172,7 +172,17 @@ pub fn exit_code(report: &Report) -> u8 {
 /// A profile error as JSON: a list of what, file, line, why and hint.
 pub fn problems(error: &ProfileError) -> serde_json::Value {
     let ProfileError::Invalid { problems } = error else {
-        return serde_json::json!([{ "what": error.to_string() }]);
+        let hint = match error {
+            ProfileError::NoStack { hint, .. } => Some(hint),
+            _ => None,
+        };
+        return serde_json::json!([{
+            "what": error.to_string(),
+            "file": null,
+            "line": null,
+            "why": "",
+            "hint": hint,
+        }]);
     };
     let one = |problem: &Problem| {
         serde_json::json!({

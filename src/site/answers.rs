@@ -83,10 +83,15 @@ pub enum Reason {
 }
 
 impl Problem {
+    /// The line of the file it is about, from 1; none when it is about no place in it.
+    pub fn line_number(&self, text: &str) -> Option<usize> {
+        self.span.as_ref().map(|span| line_of(text, span.start))
+    }
+
     /// `FILE:LINE: key: reason`, as `muster answers check` prints it.
     pub fn line(&self, file: &str, text: &str) -> String {
-        let line = match &self.span {
-            Some(span) => format!(":{}", line_of(text, span.start)),
+        let line = match self.line_number(text) {
+            Some(line) => format!(":{line}"),
             None => String::new(),
         };
         let key = match self.key.as_str() {
