@@ -1,6 +1,7 @@
 //! `muster build`: bootable images from a stack.
 
-use super::{Cli, exit, fetch, lock, report};
+use super::{Cli, exit, lock, progress, report};
+use crate::console::progress::{Progress, Stage};
 use crate::image::build::{Interrupts, Request};
 use crate::image::job::Format;
 use crate::packages::fetch::fetch;
@@ -39,6 +40,9 @@ pub struct Args {
     /// The program that becomes the agent, instead of this one
     #[arg(long, value_name = "FILE")]
     pub agent: Option<PathBuf>,
+    /// Where progress goes.
+    #[command(flatten)]
+    pub progress: progress::Args,
 }
 
 /// Runs it.
@@ -48,7 +52,8 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let stack = Stack::load(&source, &args.stack, args.base.as_deref()).map_err(report::profile)?;
     let path = lock::path(cli, &args.stack)?;
     let cache = Cache::new(Cache::default_root());
-    let lock = ready(args, &stack, &path, &cache)?;
+    let progress = args.progress.sink()?;
+    let lock = ready(args, &progress, &stack, &path, &cache)?;
     let out = args.out.join(&stack.name);
     let request = Request {
         stack: &stack,
@@ -67,14 +72,22 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         &args.role
     };
     for role in roles {
+        let work = progress.begin(Stage::Image, role);
         let built = request.build(role, interrupts).map_err(report::image)?;
+        work.done();
         println!("{}", built.image.display());
     }
     Ok(exit::OK)
 }
 
 /// The lock, made if there is none that fits, with everything it names in the cache.
-fn ready(args: &Args, stack: &Stack, path: &Path, cache: &Cache) -> miette::Result<Lock> {
+fn ready(
+    args: &Args,
+    progress: &Progress,
+    stack: &Stack,
+    path: &Path,
+    cache: &Cache,
+) -> miette::Result<Lock> {
     let packages = |error: PackagesError| report::packages(error);
     let previous = Lock::read_if_there(path).map_err(|error| packages(error.into()))?;
     let mirrors = Preferences::read(&args.mirror).map_err(|error| packages(error.into()))?;
@@ -104,16 +117,18 @@ fn ready(args: &Args, stack: &Stack, path: &Path, cache: &Cache) -> miette::Resu
                 update: false,
                 now: jiff::Timestamp::now(),
             };
+            let work = progress.begin(Stage::Lock, &stack.name);
             let lock = lock_stack(stack, &options).map_err(packages)?.lock;
             lock.write(path).map_err(|error| packages(error.into()))?;
+            work.done();
             eprintln!("{} is written", path.display());
             lock
         }
     };
-    let bar = fetch::bar();
+    let work = progress.begin(Stage::Fetch, &stack.name);
     let mirrors = (!args.offline).then_some(&mirrors);
-    fetch(&lock, cache, mirrors, &bar).map_err(packages)?;
-    bar.finish_and_clear();
+    fetch(&lock, cache, mirrors, work.bar()).map_err(packages)?;
+    work.done();
     Ok(lock)
 }
 

@@ -1,11 +1,11 @@
 //! `muster fetch`: every file of the lock, into the cache.
 
-use super::{Cli, exit, lock, report};
+use super::{Cli, exit, lock, progress, report};
+use crate::console::progress::Stage;
 use crate::packages::fetch::fetch;
 use crate::packages::lock::Lock;
 use crate::packages::{Mirrors, PackagesError, Preferences, cache::Cache};
 use crate::profile::Stack;
-use indicatif::{ProgressBar, ProgressStyle};
 
 /// Options of `fetch`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,9 @@ pub struct Args {
     /// What was done, as JSON (docs/schemas/fetch.json)
     #[arg(long)]
     pub json: bool,
+    /// Where progress goes.
+    #[command(flatten)]
+    pub progress: progress::Args,
 }
 
 /// Runs it.
@@ -51,10 +54,10 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
             .map_err(|error| report::packages(PackagesError::from(error)))?;
         Some(Mirrors::choose(stack.bases.values(), &preferences))
     };
-    let bar = bar();
+    let work = args.progress.sink()?.begin(Stage::Fetch, &stack.name);
     let cache = Cache::new(Cache::default_root());
-    let fetched = fetch(&lock, &cache, mirrors.as_ref(), &bar).map_err(report::packages)?;
-    bar.finish_and_clear();
+    let fetched = fetch(&lock, &cache, mirrors.as_ref(), work.bar()).map_err(report::packages)?;
+    work.done();
     if args.json {
         let json = serde_json::json!({
             "files": fetched.files,
@@ -73,14 +76,4 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         );
     }
     Ok(exit::OK)
-}
-
-/// A bar in bytes; invisible where standard error is not a terminal.
-pub fn bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    let template = "{bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}";
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

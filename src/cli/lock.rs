@@ -1,6 +1,7 @@
 //! `muster lock`: pins every package of every role.
 
-use super::{Cli, exit, report};
+use super::{Cli, exit, progress, report};
+use crate::console::progress::Stage;
 use crate::packages::lock::{Change, Lock, LockOptions, Locked, lock_stack};
 use crate::packages::{Mirrors, PackagesError, Preferences, cache::Cache};
 use crate::profile::Stack;
@@ -28,6 +29,9 @@ pub struct Args {
     /// What changed, as JSON (docs/schemas/lock.json)
     #[arg(long)]
     pub json: bool,
+    /// Where progress goes.
+    #[command(flatten)]
+    pub progress: progress::Args,
 }
 
 /// Runs it.
@@ -35,6 +39,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let source = cli.source();
     let stack = Stack::load(&source, &args.stack, args.base.as_deref()).map_err(report::profile)?;
     let path = path(cli, &args.stack)?;
+    let work = args.progress.sink()?.begin(Stage::Lock, &stack.name);
     let locked = make(&stack, &path, args).map_err(report::packages)?;
     let unchanged = Lock::read_if_there(&path).is_ok_and(|lock| lock == Some(locked.lock.clone()));
     if !unchanged {
@@ -43,6 +48,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
             .write(&path)
             .map_err(|error| report::packages(error.into()))?;
     }
+    work.done();
     if args.json {
         println!("{}", json(&locked, &path));
     } else {

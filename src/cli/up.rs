@@ -1,7 +1,8 @@
 //! `muster up`: from a stack to its running machines.
 
-use super::{Cli, console, exit, report};
+use super::{Cli, console, exit, progress, report};
 use crate::console::bring_up::Watcher;
+use crate::console::progress::{Progress, Stage};
 use crate::machine::events::{self, Event, Outcome};
 use crate::machine::lifecycle::{self, Note};
 use crate::machine::qemu::{self, Qemu, accel::Wish};
@@ -11,7 +12,6 @@ use crate::plan::Plan;
 use crate::profile::{Role, Scope, Stack};
 use miette::IntoDiagnostic;
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
@@ -60,6 +60,9 @@ pub struct Args {
     /// Stop the agent for good at TASK:MOMENT (started, applied, done): to try power cuts
     #[arg(long, value_name = "TASK:MOMENT", hide = true)]
     pub break_at: Option<String>,
+    /// Where progress goes.
+    #[command(flatten)]
+    pub progress: progress::Args,
 }
 
 fn forward(text: &str) -> Result<(u16, u16), String> {
@@ -121,6 +124,8 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         break_at: args.break_at.clone(),
     };
     let why = backend.describe();
+    let progress = args.progress.sink()?;
+    let work = progress.begin(Stage::Machines, &stack.name);
     let mut note = |machine: &Machine, note: Note| match note {
         Note::Started => eprintln!("{} is started ({why})", machine.role),
         Note::Resumed => eprintln!("{} is started with the disk it had ({why})", machine.role),
@@ -128,6 +133,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         _ => eprintln!("{} runs already", machine.role),
     };
     let running = lifecycle::up(&backend, &folder, &held, &specs, &start, &mut note)?;
+    work.done();
     drop(held);
     for machine in &running {
         for url in machine.urls() {
@@ -146,6 +152,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
             &folder,
             &plan,
             &running,
+            &progress,
             Duration::from_secs(args.timeout),
         );
     }
@@ -220,7 +227,14 @@ fn build(cli: &Cli, args: &Args, roles: &[&str]) -> miette::Result<Option<u8>> {
         .as_fd()
         .try_clone_to_owned()
         .into_diagnostic()?;
+    if let Some(descriptor) = &args.progress.progress_fd {
+        command.args(["--progress-fd", &descriptor.number().to_string()]);
+        descriptor.lend(true).into_diagnostic()?;
+    }
     let status = command.stdout(stderr).status().into_diagnostic()?;
+    if let Some(descriptor) = &args.progress.progress_fd {
+        descriptor.lend(false).into_diagnostic()?;
+    }
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(Some(code.unwrap_or(exit::FAILURE)).filter(|code| *code != exit::OK))
 }
@@ -282,13 +296,18 @@ fn wait(
     folder: &Folder,
     plan: &Plan,
     running: &[Machine],
+    progress: &Progress,
     limit: Duration,
 ) -> miette::Result<u8> {
-    let mut watcher = Watcher::new(plan, std::io::stderr().is_terminal());
+    let mut watcher = Watcher::new(plan, progress);
     let ended = follow::until_ended(backend, folder, running, limit, &mut |role, event| {
         watcher.tell(role, event);
     });
-    watcher.finish();
+    if matches!(ended, Ok(Some(_))) {
+        watcher.done();
+    } else {
+        watcher.give_up();
+    }
     let stack = folder.stack();
     let Some(ended) = ended? else {
         eprintln!(

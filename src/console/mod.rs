@@ -8,5 +8,6 @@ pub mod line;
 pub mod lobby;
 pub mod matrix;
 pub mod plain;
+pub mod progress;
 pub mod quiet;
 pub mod tty;

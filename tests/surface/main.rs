@@ -1,4 +1,4 @@
-//! What programs read of muster: JSON and its published schemas.
+//! What programs read of muster: JSON, progress, and the published schemas of both.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,5 +6,6 @@
 )]
 
 mod desk;
+mod progress;
 mod published;
 mod schema;
