@@ -3,7 +3,7 @@
 use clap::FromArgMatches;
 use muster::cli::{
     Cli, Command, agent, answers, build, check, completions, console, diagnose, down, fetch, help,
-    image_worker, lock, man, plan, ps, report, ssh, status, up, verify,
+    image_worker, lock, man, plan, ps, report, setup, ssh, status, up, verify,
 };
 use std::process::ExitCode;
 
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Fetch(args) => fetch::run(&cli, args),
         Command::Build(args) => build::run(&cli, args),
         Command::ImageWorker(args) => image_worker::run(&cli, args),
+        Command::Setup(args) => setup::run(&cli, args),
         Command::Status(args) => status::run(&cli, args),
         Command::Verify(args) => verify::run(&cli, args),
         Command::Diagnose(args) => diagnose::run(&cli, args),

@@ -76,6 +76,9 @@ pub enum AgentError {
     /// No console to ask on.
     #[error("questions are open and there is no console to ask them on; give answers instead")]
     NoConsole,
+    /// Somebody else was faster.
+    #[error("the questions were answered on another terminal in the meantime; those answers stay")]
+    Answered,
     /// The dialogue ended early.
     #[error(transparent)]
     Dialogue(#[from] DialogueError),

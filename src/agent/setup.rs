@@ -1,10 +1,13 @@
 //! `muster agent setup`: answers to a site, once; the site to this host, at every start.
-//! Before any login prompt and before the network.
+//! Before any login prompt and before the network. A person can give the answers in
+//! `muster setup` instead, on any terminal of the host.
 
 use super::facts::Facts;
 use super::host::Names;
+use super::sources::Found;
 use super::write_if_new;
 use super::{AgentError, OWN, Result, account, at, banner, firewall, host, sources, ssh};
+use crate::console::dialogue::{self, Asker};
 use crate::console::events::{Event, Events};
 use crate::console::tty::{self, Tty};
 use crate::console::{lobby, quiet};
@@ -16,7 +19,7 @@ use crate::site::question::{KEYBOARD, Questions};
 use crate::site::{Site, durable};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The site, below the agent's folder.
 const SITE: &str = "site.json";
@@ -73,6 +76,33 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
+/// Whether the questions of the host below `root` have been answered.
+pub fn is_answered(root: &Path) -> bool {
+    root.join(OWN).join(SITE).exists()
+}
+
+/// Asks whoever is at `asker` what `found` leaves open, and keeps the site. The host is not
+/// configured by it yet: [`run`] does that.
+///
+/// # Errors
+/// The person leaves: what was answered is kept and not asked again. Or the same questions were
+/// answered elsewhere in the meantime: those answers stay.
+pub fn converse(root: &Path, facts: &Facts, found: &Found, asker: &mut dyn Asker) -> Result<()> {
+    let questions = Questions::of(&facts.stack, &facts.role);
+    let (mut answers, notes) = gathered(root, found, &questions);
+    for note in notes {
+        asker
+            .say(&format!("Refused: {note}."))
+            .map_err(dialogue::DialogueError::Lost)?;
+    }
+    let mut given = |id: &str, answers: &Answers| remember(root, id, answers);
+    dialogue::run(asker, &questions, &mut answers, &mut given)?;
+    if is_answered(root) {
+        return Err(AgentError::Answered);
+    }
+    keep(root, &finished(root, facts, &questions, &answers)?)
+}
+
 fn stored(root: &Path) -> Result<Option<Site>> {
     let path = root.join(OWN).join(SITE);
     match std::fs::read_to_string(&path) {
@@ -104,20 +134,30 @@ fn keep(root: &Path, site: &Site) -> Result<()> {
 /// The site out of unattended answers, and of a dialogue about what they leave open.
 fn ask(root: &Path, facts: &Facts, events: &Events) -> Result<Site> {
     let questions = Questions::of(&facts.stack, &facts.role);
-    let (mut answers, notes) = unattended(&questions)?;
+    let (mut answers, notes) = gathered(root, &sources::look()?, &questions);
     let partial = root.join(OWN).join(PARTIAL);
-    if let Ok(text) = std::fs::read_to_string(&partial) {
-        // What a person typed before a power cut counts more; what no longer fits is asked.
-        let (before, _) = Answers::read(&text, &questions);
-        answers.values.extend(before.values);
-    }
     let open = answers.complete(&questions).is_err() || !notes.is_empty() || partial.exists();
     if open {
-        dialogue(root, facts, events, &questions, &mut answers, &notes)?;
+        hold(root, facts, events, &questions, &mut answers, &notes)?;
     }
+    finished(root, facts, &questions, &answers)
+}
+
+/// What is answered before anybody is asked, and what of it is refused.
+fn gathered(root: &Path, found: &Found, questions: &Questions) -> (Answers, Vec<String>) {
+    let (mut answers, notes) = unattended(found, questions);
+    if let Ok(text) = std::fs::read_to_string(root.join(OWN).join(PARTIAL)) {
+        // What a person typed before a power cut counts more; what no longer fits is asked.
+        let (before, _) = Answers::read(&text, questions);
+        answers.values.extend(before.values);
+    }
+    (answers, notes)
+}
+
+fn finished(root: &Path, facts: &Facts, questions: &Questions, answers: &Answers) -> Result<Site> {
     let id = site_id()?;
-    assemble(&answers, &questions, &facts.role, &id).map_err(|problems| AgentError::Content {
-        path: partial,
+    assemble(answers, questions, &facts.role, &id).map_err(|problems| AgentError::Content {
+        path: root.join(OWN).join(PARTIAL),
         reason: problems
             .iter()
             .map(|one| format!("{}: {}", one.key, one.reason))
@@ -126,8 +166,7 @@ fn ask(root: &Path, facts: &Facts, events: &Events) -> Result<Site> {
     })
 }
 
-fn unattended(questions: &Questions) -> Result<(Answers, Vec<String>)> {
-    let found = sources::look()?;
+fn unattended(found: &Found, questions: &Questions) -> (Answers, Vec<String>) {
     let mut notes = Vec::new();
     let mut answers = Answers::default();
     if let Some((place, text)) = &found.file {
@@ -141,10 +180,21 @@ fn unattended(questions: &Questions) -> Result<(Answers, Vec<String>)> {
             .iter()
             .map(|one| one.line("kernel command line", "")),
     );
-    Ok((answers, notes))
+    (answers, notes)
 }
 
-fn dialogue(
+/// Keeps an answer as it is given, for a power cut may come; applies the keyboard.
+fn remember(root: &Path, id: &str, answers: &Answers) -> io::Result<()> {
+    let partial = root.join(OWN).join(PARTIAL);
+    durable::write(&partial, answers.to_toml().as_bytes(), 0o600, None)?;
+    match answers.values.get(KEYBOARD) {
+        Some(layout) if id == KEYBOARD => host::keyboard(root, layout).map_err(io::Error::other),
+        _ => Ok(()),
+    }
+}
+
+/// The dialogue on every console of the host at once.
+fn hold(
     root: &Path,
     facts: &Facts,
     events: &Events,
@@ -171,21 +221,7 @@ fn dialogue(
     }
     // Messages of kernel and systemd would run through the questions.
     let _quiet = quiet::Quiet::begin();
-    let folder: PathBuf = root.join(OWN);
-    let mut given = |id: &str, answers: &Answers| -> io::Result<()> {
-        durable::write(
-            &folder.join(PARTIAL),
-            answers.to_toml().as_bytes(),
-            0o600,
-            None,
-        )?;
-        if id == KEYBOARD
-            && let Some(layout) = answers.values.get(KEYBOARD)
-        {
-            host::keyboard(root, layout).map_err(io::Error::other)?;
-        }
-        Ok(())
-    };
+    let mut given = |id: &str, answers: &Answers| remember(root, id, answers);
     lobby::run(&mut ttys, &welcome, questions, answers, events, &mut given)?;
     for tty in &mut ttys {
         // A terminal that is gone needs no last word.
@@ -199,4 +235,120 @@ fn site_id() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(crate::site::secrets::SecretError::Random)?;
     Ok(hex::encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::dialogue::{DialogueError, Typed};
+    use crate::profile::{Source, Stack};
+
+    /// Types these lines, then is gone.
+    struct Typist<'a> {
+        lines: Vec<&'a str>,
+        seen: Vec<String>,
+    }
+
+    impl Typist<'_> {
+        fn next(&mut self, text: &str) -> io::Result<Typed> {
+            self.seen.push(text.to_string());
+            match self.lines.is_empty() {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => Ok(Typed::Text(self.lines.remove(0).to_string())),
+            }
+        }
+    }
+
+    impl Asker for Typist<'_> {
+        fn say(&mut self, text: &str) -> io::Result<()> {
+            self.seen.push(text.to_string());
+            Ok(())
+        }
+        fn line(&mut self, text: &str, _: Option<&str>) -> io::Result<Typed> {
+            self.next(text)
+        }
+        fn secret(&mut self, text: &str) -> io::Result<Typed> {
+            self.next(text)
+        }
+        fn choose(
+            &mut self,
+            text: &str,
+            _: &[(String, String)],
+            _: Option<&str>,
+        ) -> io::Result<Typed> {
+            self.next(text)
+        }
+    }
+
+    fn facts() -> Facts {
+        let stack = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/machine/tiny");
+        Facts {
+            image_id: "i".into(),
+            role: "box".into(),
+            stack: Stack::load(&Source::new(None), stack, None).expect("a sound stack"),
+        }
+    }
+
+    /// All but the name of the organisation; the time zone is none.
+    fn found() -> Found {
+        let hash = format!("$6$salt${}", "a".repeat(86));
+        let text = format!(
+            "[organisation]\ndomain = \"example.org\"\n[keyboard]\nlayout = \"us\"\n\
+             [network]\nmode = \"dhcp\"\n[time]\nzone = \"Mars\"\n\
+             [admin]\nname = \"admin\"\nfull-name = \"A\"\nssh-key = \"\"\n\
+             password-hash = \"{hash}\"\n"
+        );
+        Found {
+            file: Some(("a disk".into(), text)),
+            ..Found::default()
+        }
+    }
+
+    #[test]
+    fn a_person_who_leaves_is_asked_only_the_rest_when_they_come_back() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let root = folder.path();
+        std::fs::create_dir_all(root.join(OWN)).expect("a folder");
+        let mut leaves = Typist {
+            lines: vec!["Example Ltd"],
+            seen: Vec::new(),
+        };
+        let left = converse(root, &facts(), &found(), &mut leaves);
+        assert!(
+            matches!(left, Err(AgentError::Dialogue(DialogueError::Lost(_)))),
+            "{left:?}"
+        );
+        assert!(leaves.seen[0].starts_with("Refused: a disk:8: time.zone: "));
+        assert_eq!(leaves.seen[1..], ["Name of the organisation", "Time zone"]);
+        assert!(!is_answered(root));
+        let mut stays = Typist {
+            lines: vec!["UTC", "yes"],
+            seen: Vec::new(),
+        };
+        converse(root, &facts(), &found(), &mut stays).expect("answered");
+        assert_eq!(stays.seen[1], "Time zone");
+        assert!(is_answered(root));
+        let site = stored(root).expect("readable").expect("there");
+        assert_eq!(site.organisations[0].name, "Example Ltd");
+        assert!(!root.join(OWN).join(PARTIAL).exists());
+    }
+
+    #[test]
+    fn answers_given_elsewhere_in_the_meantime_stay() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let root = folder.path();
+        std::fs::create_dir_all(root.join(OWN)).expect("a folder");
+        std::fs::write(root.join(OWN).join(SITE), "theirs").expect("written");
+        let mut late = Typist {
+            lines: vec!["Example Ltd", "UTC", "yes"],
+            seen: Vec::new(),
+        };
+        let refused = converse(root, &facts(), &found(), &mut late).expect_err("refused");
+        assert_eq!(
+            refused.to_string(),
+            "the questions were answered on another terminal in the meantime; those answers stay"
+        );
+        let site = std::fs::read_to_string(root.join(OWN).join(SITE)).expect("there");
+        assert_eq!(site, "theirs");
+    }
 }

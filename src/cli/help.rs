@@ -85,10 +85,12 @@ mod tests {
     }
 
     #[test]
-    fn the_help_lists_commands_under_workstation_and_both() {
+    fn the_help_lists_commands_under_workstation_host_and_both() {
         let help = command().render_help().to_string();
         let place = |words: &str| help.find(words).unwrap_or_else(|| panic!("no {words:?}"));
         assert!(place("Workstation:\n  check") < place("\nBoth:\n"));
+        assert!(place("Workstation:") < place("\nHost:\n  setup "));
+        assert!(place("\n  setup ") < place("\n  status "));
         assert!(place("  man ") < place("Options:"));
     }
 }

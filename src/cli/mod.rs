@@ -25,6 +25,7 @@ pub mod plan;
 pub mod progress;
 pub mod ps;
 pub mod report;
+pub mod setup;
 pub mod ssh;
 pub mod status;
 pub mod up;
@@ -66,6 +67,8 @@ pub enum Command {
     /// Makes one image in namespaces of its own; started by `build`
     #[command(hide = true)]
     ImageWorker(image_worker::Args),
+    /// Ask the questions of first boot on this terminal
+    Setup(setup::Args),
     /// Show how hosts, phases and integrations stand
     Status(status::Args),
     /// Probe everything now

@@ -9,3 +9,4 @@ mod desk;
 mod progress;
 mod published;
 mod schema;
+mod setup;
