@@ -1,8 +1,12 @@
 //! `muster check`: reads profiles and says what is wrong with them.
 
 use super::{Cli, exit, out, report};
-use crate::profile::Stack;
+use crate::profile::problem::{Place, Problem, Text};
+use crate::profile::{Demo, ProfileError, Source, Stack};
+use crate::site::demo;
+use crate::site::question::Questions;
 use serde_json::json;
+use toml::de::{DeTable, DeValue};
 
 /// Options of `check`.
 #[derive(Debug, clap::Args)]
@@ -31,7 +35,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     };
     let mut code = exit::OK;
     for name in names {
-        let loaded = Stack::load(&source, &name, args.base.as_deref());
+        let loaded = load(&source, &name, args.base.as_deref());
         if loaded.is_err() {
             code = exit::INVALID;
         }
@@ -52,6 +56,55 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         }
     }
     Ok(code)
+}
+
+/// The stack, if it is sound and so is its demonstration.
+fn load(source: &Source, name: &str, base: Option<&str>) -> Result<Stack, ProfileError> {
+    let stack = Stack::load(source, name, base)?;
+    let lead = stack.roles.first().map_or("", |role| &role.name);
+    // A stack need not have one: then nobody can be spared the questions.
+    if stack.demo == Demo::default() {
+        return Ok(stack);
+    }
+    let wrong = demo::problems(&stack.demo, &Questions::of(&stack, lead));
+    if wrong.is_empty() {
+        return Ok(stack);
+    }
+    let (_, text) = source.within(&source.locate(name)?)?;
+    let problem = |key: &str, why: String| Problem {
+        what: format!("the demonstration does not answer `{key}` as a host would take it"),
+        place: place(&text, key),
+        why,
+        hint: Some(format!(
+            "every question with its help: muster --no-input answers init FILE --stack {name}"
+        )),
+    };
+    let mut problems: Vec<Problem> = wrong
+        .iter()
+        .map(|one| problem(&one.key, one.reason.to_string()))
+        .collect();
+    problems.sort_by_key(|one| one.place.as_ref().map(|place| place.span.start));
+    Err(ProfileError::Invalid { problems })
+}
+
+/// Where `stack.toml` answers this question of a demonstration, or could.
+fn place(text: &Text, key: &str) -> Option<Place> {
+    fn below<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<&'t toml::Spanned<DeValue<'i>>> {
+        table.get(key)
+    }
+    let table = DeTable::parse(&text.content).ok()?;
+    let whole = below(table.get_ref(), "demo")?;
+    let demo = whole.get_ref().as_table()?;
+    let answers = below(demo, "answers");
+    let answer = answers
+        .and_then(|answers| answers.get_ref().as_table())
+        .and_then(|answers| below(answers, key));
+    let people = below(demo, "people").filter(|_| key.starts_with("person."));
+    let span = answer.or(people).or(answers).unwrap_or(whole).span();
+    Some(Place {
+        text: text.clone(),
+        span,
+    })
 }
 
 /// One calm line about a sound stack.

@@ -1,9 +1,12 @@
 //! The answers of a demonstration, and what a workstation adds to any answers file: its ssh
 //! key and the `.localhost` names under which it reaches the routes.
 
+use super::answers::{Answers, Problem};
+use super::question::Questions;
 use super::{password, secrets};
 use crate::profile::Demo;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use toml::{Table, Value};
 
 /// Characters of a demonstration's password: about 95 bits.
@@ -31,17 +34,43 @@ pub struct Told {
 
 /// The answers of a demonstration, each person with a fresh password.
 pub fn answers(demo: &Demo) -> Result<Told, DemoError> {
-    let mut answers = Table::new();
-    for (id, answer) in &demo.answers {
-        put(&mut answers, id, Value::String(answer.clone()));
-    }
     let mut passwords = BTreeMap::new();
-    let mut hashed = |name: &str| -> Result<Value, DemoError> {
+    let answers = file(demo, &mut |name| {
         let clear = secrets::draw(LENGTH)?;
         let hash = password::hash(&clear)?;
         passwords.insert(name.to_owned(), clear);
-        Ok(Value::String(hash))
-    };
+        Ok::<String, DemoError>(hash)
+    })?;
+    Ok(Told { answers, passwords })
+}
+
+/// What the host that asks these questions would find wrong with a demonstration, missing
+/// answers included.
+pub fn problems(demo: &Demo, questions: &Questions) -> Vec<Problem> {
+    let hash = format!("$6$salt${}", "a".repeat(86));
+    let Ok(file) = file(demo, &mut |_| Ok::<String, Infallible>(hash.clone()));
+    let (answers, mut problems) = Answers::read(&file.to_string(), questions);
+    let missing = answers.complete(questions).err().unwrap_or_default();
+    // What is there but refused is not missing as well.
+    let refused: BTreeSet<String> = problems.iter().map(|one| one.key.clone()).collect();
+    let missing = missing.into_iter();
+    problems.extend(missing.filter(|one| !refused.contains(&one.key)));
+    problems
+}
+
+/// The answers file of a demonstration; `hashed` gives a password hash by login name.
+fn file<E>(demo: &Demo, hashed: &mut dyn FnMut(&str) -> Result<String, E>) -> Result<Table, E> {
+    let mut hashed = |name: &str| hashed(name).map(Value::String);
+    let mut answers = Table::new();
+    for (id, answer) in &demo.answers {
+        let value = match (id.starts_with("services."), answer.as_str()) {
+            // A profile keeps every answer as text; in a file, switches are no text.
+            (true, "true") => Value::Boolean(true),
+            (true, "false") => Value::Boolean(false),
+            _ => Value::String(answer.clone()),
+        };
+        put(&mut answers, id, value);
+    }
     let admin = text(&answers, "admin.name").unwrap_or("admin").to_owned();
     put(&mut answers, "admin.password-hash", hashed(&admin)?);
     put(&mut answers, "admin.name", Value::String(admin));
@@ -56,7 +85,7 @@ pub fn answers(demo: &Demo) -> Result<Told, DemoError> {
     if !people.is_empty() {
         answers.insert("person".into(), Value::Array(people));
     }
-    Ok(Told { answers, passwords })
+    Ok(answers)
 }
 
 /// Adds an ssh key behind the ones that are there, and `<route>.localhost` to the names of
@@ -130,8 +159,6 @@ fn capitalised(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::site::answers::Answers;
-    use crate::site::question::Questions;
 
     fn sample() -> Demo {
         let answers = [
@@ -170,6 +197,38 @@ mod tests {
         for clear in told.passwords.values() {
             assert!(!file.contains(clear));
         }
+    }
+
+    #[test]
+    fn a_demonstration_that_a_host_would_refuse_is_refused_with_the_words_of_the_host() {
+        let questions = Questions::of_any_stack();
+        let said = |demo: &Demo| -> Vec<String> {
+            problems(demo, &questions)
+                .iter()
+                .map(|one| format!("{}: {}", one.key, one.reason))
+                .collect()
+        };
+        assert_eq!(said(&sample()), [""; 0]);
+        let mut demo = sample();
+        let mut answer = |id: &str, answer: &str| demo.answers.insert(id.into(), answer.into());
+        answer("time.zone", "Mars");
+        answer("organisation.nam", "Example");
+        answer("services.webmail", "true");
+        answer("services.files", "perhaps");
+        demo.answers.remove("organisation.name");
+        demo.people.push("admin".into());
+        let mut found = said(&demo);
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                "organisation.nam: there is no such question; did you mean organisation.name?",
+                "organisation.name: this answer is missing: Name of the organisation",
+                "person.name: `admin` is taken by another person",
+                "services.files: expected true or false, found string",
+                "time.zone: there is no time zone `Mars`; did you mean Pacific/Marquesas?",
+            ]
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
     reason = "a test ends where something is not as expected"
 )]
 
+mod demo;
 mod desk;
 mod progress;
 mod published;
