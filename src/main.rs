@@ -8,6 +8,14 @@ use muster::cli::{
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // A thread that panics takes the program with it: an agent that goes on without one of its
+    // parts would be worse than one that systemd starts again. Not `panic = "abort"`, for which
+    // every dependency would be compiled a second time for the tests.
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
     let cli = Cli::from_arg_matches(&help::command().get_matches()).unwrap_or_else(|e| e.exit());
     let result = match &cli.command {
         Command::Agent(args) => agent::run(&cli, args),

@@ -9,6 +9,7 @@ use super::render::RenderError;
 use super::run::{Executor, Moment};
 use crate::plan::Task;
 use crate::profile::{Action, Effect, Instance};
+use crate::site::durable;
 use sha2::{Digest, Sha256};
 
 /// How an attempt ended.
@@ -184,7 +185,26 @@ impl Executor {
                 Err(error) => return Ok(Err(error)),
             }
         }
+        if !acts.iter().all(|act| act.durable())
+            && let Err(error) = self.sync()
+        {
+            return Ok(Err(error));
+        }
         Ok(Ok(Some(made)))
+    }
+
+    /// Makes what programs have written last: a journal that outlives a power cut must not
+    /// speak of effects that did not.
+    fn sync(&self) -> Result<(), ActionError> {
+        let places = &self.renderer.facts.places;
+        for filesystem in [&places.root, &places.state] {
+            durable::sync_filesystem(filesystem).map_err(|source| ActionError::Io {
+                what: "cannot write to the disk what was done below",
+                path: filesystem.clone(),
+                source,
+            })?;
+        }
+        Ok(())
     }
 
     fn render(&self, job: &Job) -> Result<Rendered, RenderError> {

@@ -59,6 +59,11 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Makes all that was written to the filesystem of this path last.
+pub fn sync_filesystem(path: &Path) -> io::Result<()> {
+    Ok(nix::unistd::syncfs(&File::open(path)?)?)
+}
+
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(above) if above.as_os_str().is_empty() => Path::new("."),

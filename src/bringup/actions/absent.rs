@@ -36,6 +36,10 @@ impl Act for Absent<'_> {
         }
     }
 
+    fn durable(&self) -> bool {
+        true
+    }
+
     fn title(&self) -> String {
         format!("remove {}", self.path)
     }

@@ -51,6 +51,10 @@ impl Act for Certificates<'_> {
         Ok(())
     }
 
+    fn durable(&self) -> bool {
+        true
+    }
+
     fn title(&self) -> String {
         let names: Vec<&str> = self
             .leaves

@@ -52,6 +52,10 @@ impl Act for Directory<'_> {
         durable::sync_directory(path).map_err(io("sync", path))
     }
 
+    fn durable(&self) -> bool {
+        true
+    }
+
     fn title(&self) -> String {
         format!("make {}", self.path)
     }

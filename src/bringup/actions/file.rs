@@ -54,6 +54,10 @@ impl Act for File<'_> {
             .map_err(io("write", path))
     }
 
+    fn durable(&self) -> bool {
+        true
+    }
+
     fn title(&self) -> String {
         format!("write {}", self.path)
     }

@@ -155,6 +155,11 @@ impl Act for Ldap<'_> {
         })
     }
 
+    /// The server syncs its database with each change.
+    fn durable(&self) -> bool {
+        true
+    }
+
     fn title(&self) -> String {
         format!("directory entry {}", self.dn)
     }

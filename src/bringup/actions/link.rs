@@ -48,6 +48,10 @@ impl Act for Link<'_> {
         durable::sync_directory(parent).map_err(io("sync", parent))
     }
 
+    fn durable(&self) -> bool {
+        true
+    }
+
     fn title(&self) -> String {
         format!("link {}", self.path)
     }

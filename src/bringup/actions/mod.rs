@@ -116,6 +116,11 @@ pub trait Act {
     fn patient(&self) -> bool {
         false
     }
+    /// Whether the effect is on the disk when `apply` returns. What other programs write is
+    /// not: it is synced before the journal says "done".
+    fn durable(&self) -> bool {
+        false
+    }
 }
 
 /// The kind behind a rendered action.

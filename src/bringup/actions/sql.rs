@@ -54,6 +54,11 @@ impl Act for Sql<'_> {
         self.psql(self.sql).map(drop)
     }
 
+    /// The server commits to its log on the disk.
+    fn durable(&self) -> bool {
+        true
+    }
+
     fn title(&self) -> String {
         format!("run SQL in {}", self.database.unwrap_or("postgres"))
     }

@@ -37,6 +37,11 @@ impl Act for Wait<'_> {
         }
     }
 
+    /// It has none.
+    fn durable(&self) -> bool {
+        true
+    }
+
     fn title(&self) -> String {
         format!("wait for {} {}", self.probe.probe, self.probe.id)
     }
