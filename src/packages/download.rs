@@ -1,7 +1,7 @@
 //! One file of known size and digest, from a URL into the cache: resumed, verified, renamed.
 
 use super::cache::Cache;
-use super::http::{self, HttpError, Transport};
+use super::http::{HttpError, Transport, without_password};
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
@@ -33,13 +33,21 @@ pub enum DownloadError {
         /// SHA-256 that was wanted.
         wanted: String,
     },
-    /// The file ends early or goes on too long.
-    #[error("{url} has {found} bytes, not {wanted}")]
+    /// The mirror says that its file has another size.
+    #[error("{url} is not the file the lock or index names: it has {found} bytes, not {wanted}")]
     Size {
         /// URL.
         url: String,
-        /// Bytes that came (or one more than wanted).
+        /// Bytes the mirror announces.
         found: u64,
+        /// Bytes that were wanted.
+        wanted: u64,
+    },
+    /// The file does not end where it should.
+    #[error("{url} is not the file the lock or index names: it goes on after {wanted} bytes")]
+    Endless {
+        /// URL.
+        url: String,
         /// Bytes that were wanted.
         wanted: u64,
     },
@@ -54,11 +62,15 @@ pub enum DownloadError {
 }
 
 impl DownloadError {
-    /// Whether bytes came that are not the wanted ones.
-    fn is_wrong_content(&self) -> bool {
+    /// Whether the mirror has another file than the wanted one (416: one that ends before what
+    /// is here already).
+    pub fn is_wrong_content(&self) -> bool {
         matches!(
             self,
-            DownloadError::Digest { .. } | DownloadError::Size { .. }
+            DownloadError::Digest { .. }
+                | DownloadError::Size { .. }
+                | DownloadError::Endless { .. }
+                | DownloadError::Http(HttpError::Status { status: 416, .. })
         )
     }
 }
@@ -133,7 +145,7 @@ fn attempts(
     file: &mut File,
     tell: &dyn Fn(u64),
 ) -> Result<(), DownloadError> {
-    http::patiently(|| match attempt(transport, url, wanted, file, tell) {
+    transport.patiently(|| match attempt(transport, url, wanted, file, tell) {
         Ok(()) => Ok(Ok(())),
         Err(DownloadError::Http(error)) => Err(error),
         Err(other) => Ok(Err(other)),
@@ -176,43 +188,44 @@ fn attempt(
             digest = Sha256::new();
             have = 0;
         }
+        let announced = reply.length.map(|length| have.saturating_add(length));
+        if let Some(found) = announced.filter(|size| *size != wanted.size) {
+            return Err(DownloadError::Size {
+                url: without_password(url),
+                found,
+                wanted: wanted.size,
+            });
+        }
         let mut body = reply.body.take(wanted.size - have + 1);
         loop {
             let read = body
                 .read(&mut buffer)
-                .map_err(|error| HttpError::Connection {
-                    url: url.to_owned(),
-                    reason: error.to_string(),
-                })?;
+                .map_err(|error| transport.broken(url, error))?;
             if read == 0 {
                 break;
             }
             have += read as u64;
             if have > wanted.size {
-                break;
+                return Err(DownloadError::Endless {
+                    url: without_password(url),
+                    wanted: wanted.size,
+                });
             }
             digest.update(&buffer[..read]);
             file.write_all(&buffer[..read]).map_err(cache)?;
             tell(have);
         }
-        if have < wanted.size && body.limit() > 0 {
+        if have < wanted.size {
             return Err(DownloadError::Http(HttpError::Connection {
-                url: url.to_owned(),
+                url: without_password(url),
                 reason: format!("the connection ended after {have} of {} bytes", wanted.size),
             }));
         }
     }
-    if have != wanted.size {
-        return Err(DownloadError::Size {
-            url: url.to_owned(),
-            found: have,
-            wanted: wanted.size,
-        });
-    }
     let found = hex::encode(digest.finalize());
     if found != wanted.sha256 {
         return Err(DownloadError::Digest {
-            url: url.to_owned(),
+            url: without_password(url),
             found,
             wanted: wanted.sha256.clone(),
         });

@@ -1,15 +1,43 @@
 //! Reading from a mirror: `http`, `https` and `file` URLs, from an offset where possible.
 
 use std::io::{Read, Seek, SeekFrom};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Times a request is made before it is given up.
-const ATTEMPTS: u32 = 4;
+/// Redirects that are followed; mirror directories need one or two.
+const REDIRECTS: u32 = 5;
+
+/// How long a mirror is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Times a request is made before it is given up.
+    pub attempts: u32,
+    /// Between the first two of them; three times as long after each further one.
+    pub pause: Duration,
+    /// For a connection to stand.
+    pub connect: Duration,
+    /// Without a byte from the mirror.
+    pub silence: Duration,
+    /// For the whole of a small file, should its bytes come one by one.
+    pub small_file: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience {
+            attempts: 4,
+            pause: Duration::from_millis(500),
+            connect: Duration::from_secs(20),
+            silence: Duration::from_secs(60),
+            small_file: Duration::from_secs(300),
+        }
+    }
+}
 
 /// A client that keeps its connections.
 #[derive(Debug, Clone)]
 pub struct Transport {
     agent: ureq::Agent,
+    patience: Patience,
 }
 
 /// An answer that has begun.
@@ -17,6 +45,8 @@ pub struct Reply {
     /// Where in the file the body starts: the wanted offset, or 0 when the mirror does not
     /// resume.
     pub offset: u64,
+    /// Bytes of the body, where the mirror says so.
+    pub length: Option<u64>,
     /// The body.
     pub body: Box<dyn Read>,
 }
@@ -48,6 +78,22 @@ pub enum HttpError {
         /// Why.
         reason: String,
     },
+    /// The mirror has gone silent, or is so slow that it might as well be.
+    #[error("{url}: the mirror stalls: {what} within {} seconds", limit.as_secs_f32())]
+    Stalled {
+        /// URL.
+        url: String,
+        /// What did not happen.
+        what: &'static str,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// One redirect leads to the next.
+    #[error("{url}: redirected more than {REDIRECTS} times")]
+    Redirects {
+        /// URL.
+        url: String,
+    },
     /// More bytes than may come.
     #[error("{url}: more than {limit} bytes")]
     TooLong {
@@ -68,7 +114,7 @@ impl HttpError {
     /// Whether the same request may succeed a moment later.
     pub fn is_passing(&self) -> bool {
         match self {
-            HttpError::Connection { .. } => true,
+            HttpError::Connection { .. } | HttpError::Stalled { .. } => true,
             HttpError::Status { status, .. } => matches!(status, 408 | 425 | 429) || *status >= 500,
             _ => false,
         }
@@ -77,19 +123,25 @@ impl HttpError {
 
 impl Default for Transport {
     fn default() -> Self {
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(20)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            .timeout_per_read(Some(Duration::from_secs(60)))
-            .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
-        Transport { agent }
+        Transport::new(Patience::default())
     }
 }
 
 impl Transport {
+    /// A client that waits so long and no longer.
+    pub fn new(patience: Patience) -> Self {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(REDIRECTS)
+            .timeout_connect(Some(patience.connect))
+            .timeout_recv_response(Some(patience.silence))
+            .timeout_per_read(Some(patience.silence))
+            .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .new_agent();
+        Transport { agent, patience }
+    }
+
     /// Starts to read a URL at `offset`.
     pub fn get(&self, url: &str, offset: u64) -> Result<Reply, HttpError> {
         if let Some(path) = url.strip_prefix("file://") {
@@ -104,23 +156,24 @@ impl Transport {
         if offset > 0 {
             request = request.header("Range", format!("bytes={offset}-"));
         }
-        let response = request.call().map_err(|error| HttpError::Connection {
-            url: without_password(url),
-            reason: error.to_string(),
-        })?;
+        let response = request.call().map_err(|error| self.failure(url, error))?;
         let status = response.status().as_u16();
-        let starts_at = response
-            .headers()
-            .get("Content-Range")
-            .and_then(|value| value.to_str().ok())
+        let header = |name| response.headers().get(name)?.to_str().ok();
+        let starts_at = header("Content-Range")
             .and_then(|value| value.strip_prefix("bytes "))
             .and_then(|value| value.split('-').next())
             .and_then(|value| value.parse::<u64>().ok());
+        let length = header("Content-Length").and_then(|value| value.parse().ok());
         let body = Box::new(response.into_body().into_reader());
+        let reply = |offset| Reply {
+            offset,
+            length,
+            body,
+        };
         let url = without_password(url);
         match status {
-            200 => Ok(Reply { offset: 0, body }),
-            206 if starts_at == Some(offset) => Ok(Reply { offset, body }),
+            200 => Ok(reply(0)),
+            206 if starts_at == Some(offset) => Ok(reply(offset)),
             404 | 410 => Err(HttpError::Missing { url, status }),
             _ => Err(HttpError::Status { url, status }),
         }
@@ -128,17 +181,25 @@ impl Transport {
 
     /// A whole small file, at most `limit` bytes, with retries.
     pub fn read(&self, url: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
-        patiently(|| {
-            let reply = self.get(url, 0)?;
+        self.patiently(|| {
+            let start = Instant::now();
+            let mut body = self.get(url, 0)?.body.take(limit + 1);
             let mut bytes = Vec::new();
-            reply
-                .body
-                .take(limit + 1)
-                .read_to_end(&mut bytes)
-                .map_err(|error| HttpError::Connection {
-                    url: without_password(url),
-                    reason: error.to_string(),
-                })?;
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                match body.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(read) => bytes.extend_from_slice(&buffer[..read]),
+                    Err(error) => return Err(self.broken(url, error)),
+                }
+                if start.elapsed() > self.patience.small_file {
+                    return Err(HttpError::Stalled {
+                        url: without_password(url),
+                        what: "the file did not come",
+                        limit: self.patience.small_file,
+                    });
+                }
+            }
             if bytes.len() as u64 > limit {
                 return Err(HttpError::TooLong {
                     url: without_password(url),
@@ -148,19 +209,51 @@ impl Transport {
             Ok(bytes)
         })
     }
-}
 
-/// Repeats an attempt whose failure may pass, waiting longer each time.
-pub fn patiently<T>(mut attempt: impl FnMut() -> Result<T, HttpError>) -> Result<T, HttpError> {
-    let mut pause = Duration::from_millis(500);
-    for _ in 1..ATTEMPTS {
-        match attempt() {
-            Err(error) if error.is_passing() => std::thread::sleep(pause),
-            result => return result,
+    /// Repeats an attempt whose failure may pass, waiting longer each time.
+    pub fn patiently<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, HttpError>,
+    ) -> Result<T, HttpError> {
+        let mut pause = self.patience.pause;
+        for _ in 1..self.patience.attempts {
+            match attempt() {
+                Err(error) if error.is_passing() => std::thread::sleep(pause),
+                result => return result,
+            }
+            pause *= 3;
         }
-        pause *= 3;
+        attempt()
     }
-    attempt()
+
+    /// A body that broke off, in words.
+    pub fn broken(&self, url: &str, error: std::io::Error) -> HttpError {
+        let disconnected = error.kind() == std::io::ErrorKind::UnexpectedEof;
+        match ureq::Error::from(error) {
+            _ if disconnected => HttpError::Connection {
+                url: without_password(url),
+                reason: "the mirror hung up in the middle of the file".into(),
+            },
+            error => self.failure(url, error),
+        }
+    }
+
+    fn failure(&self, url: &str, error: ureq::Error) -> HttpError {
+        use ureq::Timeout;
+        let url = without_password(url);
+        let (silence, connect) = (self.patience.silence, self.patience.connect);
+        let (what, limit) = match error {
+            ureq::Error::TooManyRedirects => return HttpError::Redirects { url },
+            ureq::Error::Timeout(Timeout::Connect) => ("no connection stood", connect),
+            ureq::Error::Timeout(Timeout::RecvResponse) => ("no answer came", silence),
+            ureq::Error::Timeout(_) => ("no further byte came", silence),
+            error => {
+                let reason = error.to_string();
+                return HttpError::Connection { url, reason };
+            }
+        };
+        HttpError::Stalled { url, what, limit }
+    }
 }
 
 fn read_file(url: &str, path: &str, offset: u64) -> Result<Reply, HttpError> {
@@ -175,15 +268,17 @@ fn read_file(url: &str, path: &str, offset: u64) -> Result<Reply, HttpError> {
         },
     };
     let mut file = std::fs::File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
     file.seek(SeekFrom::Start(offset)).map_err(failed)?;
     Ok(Reply {
         offset,
+        length: Some(size.saturating_sub(offset)),
         body: Box::new(file),
     })
 }
 
 /// A URL as it may be shown: without what stands before an `@` in its host.
-fn without_password(url: &str) -> String {
+pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };

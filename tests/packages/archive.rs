@@ -2,6 +2,7 @@
 //! that asks for them.
 
 use crate::key::{DAY, Key, MADE};
+use crate::server::{Mood, Server, serve};
 use muster::packages::apt::mirror::Preferences;
 use muster::packages::cache::Cache;
 use muster::packages::lock::{Lock, LockOptions, Locked, lock_stack};
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone)]
 pub struct Suite {
     pub name: String,
+    /// The name, unless it is a pocket.
+    pub codename: Option<&'static str>,
     pub origin: String,
     /// Component → stanzas, without Filename, Size and SHA256.
     pub components: Vec<(String, String)>,
@@ -34,6 +37,7 @@ impl Suite {
     pub fn new(name: &str, stanzas: &str) -> Suite {
         Suite {
             name: name.into(),
+            codename: None,
             origin: "Mini".into(),
             components: vec![("main".into(), stanzas.into())],
             day: 10,
@@ -46,17 +50,23 @@ impl Suite {
     }
 }
 
-/// A folder that a mirror could serve, and a cache.
+/// A folder that a mirror serves over HTTP, and a cache.
 pub struct Miniature {
     pub folder: tempfile::TempDir,
     pub key: Key,
+    /// Name → package file, where a test needs a real one.
+    pub packages: BTreeMap<String, Vec<u8>>,
+    server: Server,
 }
 
 impl Miniature {
     pub fn new(key: Key) -> Miniature {
+        let folder = tempfile::tempdir().unwrap();
         Miniature {
-            folder: tempfile::tempdir().unwrap(),
+            server: serve(folder.path().join("mirror"), Mood::Resuming),
+            folder,
             key,
+            packages: BTreeMap::new(),
         }
     }
 
@@ -69,10 +79,29 @@ impl Miniature {
     }
 
     pub fn url(&self) -> String {
-        format!("file://{}", self.mirror().display())
+        self.server.url.clone()
     }
 
-    /// Writes and signs a suite; pool files hold the name and version of their package.
+    /// Whatever was tried: every file in the cache is what its name says, and beside cache and
+    /// mirror there is nothing.
+    pub fn is_unharmed(&self) {
+        for entry in walkdir::WalkDir::new(self.cache().root().join("sha256")) {
+            // Nothing may have been fetched at all.
+            let Ok(entry) = entry else { continue };
+            if entry.file_type().is_file() {
+                let found = hex::encode(Sha256::digest(std::fs::read(entry.path()).unwrap()));
+                assert_eq!(entry.file_name().to_str(), Some(found.as_str()));
+            }
+        }
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            let name = entry.unwrap().file_name();
+            let known = ["cache", "mirror", "root"].map(std::ffi::OsStr::new);
+            assert!(known.contains(&name.as_os_str()), "{name:?}");
+        }
+    }
+
+    /// Writes and signs a suite; pool files hold the name and version of their package, unless
+    /// there is a real one.
     pub fn write(&self, suite: &Suite) {
         let dist = self.mirror().join("dists").join(&suite.name);
         let mut listed = String::new();
@@ -97,7 +126,7 @@ impl Miniature {
             suite.origin,
             suite.origin,
             suite.name,
-            suite.name,
+            suite.codename.unwrap_or(&suite.name),
             date(suite.day)
         );
         if let Some(days) = suite.valid_days {
@@ -117,7 +146,8 @@ impl Miniature {
         put(&dist.join("InRelease"), signed.as_bytes());
     }
 
-    /// Adds what an archive adds to a control paragraph, and the file itself.
+    /// Adds what an archive adds to a control paragraph, and the file itself; a paragraph that
+    /// has a `Filename` stays as it is.
     fn complete(&self, stanzas: &str) -> String {
         let mut index = String::new();
         for stanza in stanzas
@@ -125,6 +155,10 @@ impl Miniature {
             .map(str::trim)
             .filter(|s| !s.is_empty())
         {
+            if stanza.contains("\nFilename:") {
+                index += &format!("{stanza}\n\n");
+                continue;
+            }
             let field = |name: &str| {
                 let start = format!("{name}: ");
                 let line = stanza.lines().find_map(|line| line.strip_prefix(&start));
@@ -132,12 +166,15 @@ impl Miniature {
             };
             let (name, version) = (field("Package"), field("Version"));
             let architecture = field("Architecture");
-            let content = format!("{name} {version} {architecture}\n");
+            let content = match self.packages.get(&name) {
+                Some(content) => content.clone(),
+                None => format!("{name} {version} {architecture}\n").into_bytes(),
+            };
             let path = format!(
                 "pool/{name}_{}_{architecture}.deb",
                 version.replace(':', "%3a")
             );
-            put(&self.mirror().join(&path), content.as_bytes());
+            put(&self.mirror().join(&path), &content);
             let architecture = match stanza.contains("\nArchitecture:") {
                 true => String::new(),
                 false => "Architecture: all\n".into(),
@@ -145,7 +182,7 @@ impl Miniature {
             index += &format!(
                 "{stanza}\n{architecture}Filename: {path}\nSize: {}\nSHA256: {}\n\n",
                 content.len(),
-                hex::encode(Sha256::digest(content.as_bytes()))
+                hex::encode(Sha256::digest(&content))
             );
         }
         index
@@ -208,10 +245,15 @@ impl Miniature {
                 offline,
                 previous,
                 update,
-                now: jiff::Timestamp::from_second(i64::from(MADE + day * DAY)).unwrap(),
+                now: moment(day),
             },
         )
     }
+}
+
+/// [`MADE`] and so many days.
+pub fn moment(day: u32) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(i64::from(MADE + day * DAY)).unwrap()
 }
 
 pub fn mirrors(stack: &Stack) -> Mirrors {
@@ -245,9 +287,8 @@ pub fn stack(base: Base, packages: &[&str]) -> Stack {
 }
 
 fn date(day: u32) -> String {
-    let seconds = i64::from(MADE + day * DAY);
-    let moment = jiff::Timestamp::from_second(seconds).unwrap();
-    moment.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string()
+    let date = moment(day).strftime("%a, %d %b %Y %H:%M:%S UTC");
+    date.to_string()
 }
 
 fn line(bytes: &[u8], path: &str) -> String {

@@ -1,15 +1,29 @@
 //! Files come whole or not at all, whatever the mirror does.
 
-use crate::archive::{Miniature, Suite, put, stack};
+use crate::archive::{Miniature, Suite, moment, put, stack};
 use crate::key::Key;
 use crate::server::{Mood, serve};
 use indicatif::ProgressBar;
+use muster::packages::PackagesError;
+use muster::packages::apt::archive::Reader;
 use muster::packages::apt::mirror::{Mirrors, Preferences};
+use muster::packages::download::{Wanted, download};
 use muster::packages::fetch::fetch;
+use muster::packages::http::{Patience, Transport};
 use muster::packages::lock::Lock;
 use muster::profile::Stack;
+use std::time::Duration;
 
 const PACKAGES: &str = "Package: a\nVersion: 1\nDepends: b\n\nPackage: b\nVersion: 2\n";
+
+/// Two attempts, and no time for either.
+const HURRIED: Patience = Patience {
+    attempts: 2,
+    pause: Duration::from_millis(10),
+    connect: Duration::from_millis(500),
+    silence: Duration::from_millis(200),
+    small_file: Duration::from_millis(300),
+};
 
 fn locked() -> (Miniature, Stack, Lock) {
     let mini = Miniature::new(Key::new());
@@ -38,7 +52,14 @@ fn holds_all(mini: &Miniature, lock: &Lock) {
 
 #[test]
 fn every_mood_of_a_mirror_ends_with_the_right_files() {
-    for mood in [Mood::Resuming, Mood::Forgetful, Mood::Faltering, Mood::Busy] {
+    for mood in [
+        Mood::Resuming,
+        Mood::Forgetful,
+        Mood::Faltering,
+        Mood::Busy,
+        Mood::Redirecting(3),
+        Mood::Unsatisfied,
+    ] {
         let (mini, stack, lock) = locked();
         let server = serve(mini.mirror(), mood);
         let mirrors = at(&stack, &server.url);
@@ -98,8 +119,135 @@ fn a_file_that_is_gone_or_changed_is_named() {
     let error = fetch(&lock, &mini.cache(), Some(&mirrors), &bar).unwrap_err();
     assert_eq!(
         words(error),
-        "b:all=2 cannot be fetched: [mirror]/pool/b_2_all.deb has 9 bytes, not 8"
+        "b:all=2 cannot be fetched: [mirror]/pool/b_2_all.deb is not the file the lock or index \
+         names: it has 12 bytes, not 8"
     );
+}
+
+#[test]
+fn a_mirror_that_never_gives_the_file_is_given_up_in_words() {
+    for (mood, words) in [
+        (
+            Mood::Cutting,
+            "[mirror]/pool/a_1_all.deb: the mirror hung up in the middle of the file",
+        ),
+        (
+            Mood::Stalling,
+            "[mirror]/pool/a_1_all.deb: the mirror stalls: no further byte came within 0.2 seconds",
+        ),
+        (
+            Mood::Mute,
+            "[mirror]/pool/a_1_all.deb: the mirror stalls: no answer came within 0.2 seconds",
+        ),
+        (
+            Mood::Endless,
+            "[mirror]/pool/a_1_all.deb is not the file the lock or index names: it goes on after 8 \
+             bytes",
+        ),
+        (
+            Mood::Redirecting(u32::MAX),
+            "[mirror]/pool/a_1_all.deb: redirected more than 5 times",
+        ),
+        (
+            Mood::Redirecting(6),
+            "[mirror]/pool/a_1_all.deb: redirected more than 5 times",
+        ),
+    ] {
+        let (mini, stack, lock) = locked();
+        let server = serve(mini.mirror(), mood);
+        let transport = Transport::new(HURRIED);
+        let package = &lock.packages[0];
+        let url = format!("{}/{}", server.url, package.path);
+        let wanted = Wanted {
+            sha256: package.sha256.clone(),
+            size: package.size,
+        };
+        let certain = std::cell::Cell::new(0);
+        let told = |bytes| certain.set(certain.get() + bytes);
+        let error = download(&transport, &mini.cache(), &url, &wanted, &told).unwrap_err();
+        assert_eq!(error.to_string().replace(&server.url, "[mirror]"), words);
+        assert_eq!(certain.get(), 0, "{words}");
+        assert!(!mini.cache().has(&package.sha256));
+        mini.is_unharmed();
+        let asked = server.requests.lock().unwrap().len();
+        let passing = matches!(mood, Mood::Stalling | Mood::Mute | Mood::Cutting);
+        if passing {
+            // A file that is cut again and again grows until it is whole or the attempts end.
+            assert_eq!(asked, 2, "{words}");
+        }
+        let mirrors = at(&stack, &mini.url());
+        fetch(&lock, &mini.cache(), Some(&mirrors), &ProgressBar::hidden()).unwrap();
+        holds_all(&mini, &lock);
+    }
+}
+
+#[test]
+fn a_release_file_that_never_ends_or_never_comes() {
+    for (mood, words) in [
+        (Mood::Endless, "more than 16777216 bytes"),
+        (
+            Mood::Dribbling,
+            "the mirror stalls: the file did not come within 0.3 seconds",
+        ),
+        (
+            Mood::Cutting,
+            "the mirror hung up in the middle of the file",
+        ),
+        (Mood::Redirecting(u32::MAX), "redirected more than 5 times"),
+    ] {
+        let (mini, stack, _) = locked();
+        let server = serve(mini.mirror(), mood);
+        let mirrors = at(&stack, &server.url);
+        let cache = mini.cache();
+        let reader = |mirrors| Reader {
+            mirrors,
+            cache: &cache,
+            transport: Transport::new(HURRIED),
+            offline: false,
+            now: moment(11),
+            seen: &[],
+        };
+        let base = &stack.bases["mini-1"];
+        let error = reader(&mirrors).suite(base, &base.archives[0], "noble");
+        let error = PackagesError::from(error.unwrap_err());
+        assert_eq!(
+            error.to_string().replace(&server.url, "[mirror]"),
+            format!(
+                "the release file of noble (archive mini of mini-1) cannot be fetched: \
+                 [mirror]/dists/noble/InRelease: {words}"
+            )
+        );
+        assert_eq!(
+            error.hint(),
+            Some("try another mirror with --mirror URL, or work from the cache with --offline")
+        );
+        mini.is_unharmed();
+        let honest = at(&stack, &mini.url());
+        reader(&honest)
+            .suite(base, &base.archives[0], "noble")
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_password_in_the_address_of_a_mirror_stays_out_of_all_words() {
+    let (mini, stack, lock) = locked();
+    let path = mini.mirror().join(&lock.packages[0].path);
+    for content in [&b"short"[..], b"other 1\n"] {
+        put(&path, content);
+        let url = mini.url().replace("http://", "http://me:secret@");
+        let error = fetch(
+            &lock,
+            &mini.cache(),
+            Some(&at(&stack, &url)),
+            &ProgressBar::hidden(),
+        );
+        let words = error.unwrap_err().to_string();
+        assert!(
+            words.contains(&mini.url()) && !words.contains("secret"),
+            "{words}"
+        );
+    }
 }
 
 #[test]

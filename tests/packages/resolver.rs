@@ -201,7 +201,7 @@ fn what_is_needed_is_unpacked_first_even_inside_a_cycle() {
     );
     let universe = Universe::new(parse(&text, 0, "amd64").unwrap(), &BTreeMap::new()).unwrap();
     let closure = resolve(&universe, &["app".to_owned()], false).unwrap();
-    let ordered = order(&universe, &closure);
+    let ordered = order(&universe, &closure).unwrap();
     let names = |ids: &[usize]| {
         let names: Vec<&str> = ids.iter().map(|id| universe.candidates[*id].name).collect();
         names.join(" ")

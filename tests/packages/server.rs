@@ -16,7 +16,24 @@ pub enum Mood {
     Faltering,
     /// Answers 503 to the first request for each file.
     Busy,
+    /// Closes every connection half way.
+    Cutting,
+    /// Says nothing more, half way through a file.
+    Stalling,
+    /// Takes the request and never answers.
+    Mute,
+    /// Sends a byte now and then.
+    Dribbling,
+    /// Says no length, and sends more than the file for as long as anyone listens.
+    Endless,
+    /// Sends each request on to another address, so many times.
+    Redirecting(u32),
+    /// Answers `Range` requests with 416.
+    Unsatisfied,
 }
+
+/// Longer than any test waits.
+const LONG: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// A running server; it ends with the test.
 pub struct Server {
@@ -50,7 +67,7 @@ fn answer(
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
     loop {
         let first = lines.next()?.ok()?;
-        let path = first.split(' ').nth(1)?.to_owned();
+        let mut path = first.split(' ').nth(1)?.to_owned();
         let mut from = 0;
         loop {
             let line = lines.next()?.ok()?.to_ascii_lowercase();
@@ -70,6 +87,26 @@ fn answer(
             });
             before
         };
+        if let Mood::Redirecting(hops) = mood {
+            // `/hop/N/path`: sent on N times already.
+            let hopped = path.strip_prefix("/hop/").and_then(|rest| {
+                let (number, rest) = rest.split_once('/')?;
+                Some((number.parse::<u32>().ok()?, format!("/{rest}")))
+            });
+            let (so_far, rest) = hopped.unwrap_or((0, path));
+            if so_far < hops {
+                let to = format!("/hop/{}{rest}", so_far + 1);
+                let head = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\n");
+                stream.write_all(head.as_bytes()).ok()?;
+                stream.write_all(b"Content-Length: 0\r\n\r\n").ok()?;
+                continue;
+            }
+            path = rest;
+        }
+        if mood == Mood::Mute {
+            std::thread::sleep(LONG);
+            return None;
+        }
         let Ok(content) = std::fs::read(folder.join(path.trim_start_matches('/'))) else {
             stream
                 .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
@@ -81,6 +118,20 @@ fn answer(
                 .write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
                 .ok()?;
             continue;
+        }
+        if mood == Mood::Unsatisfied && from > 0 {
+            stream
+                .write_all(b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n")
+                .ok()?;
+            continue;
+        }
+        if mood == Mood::Endless {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
+            stream.write_all(&content).ok()?;
+            let more = vec![b'x'; 1 << 20];
+            loop {
+                stream.write_all(&more).ok()?;
+            }
         }
         let whole = mood == Mood::Forgetful || from == 0;
         let body = if whole {
@@ -99,9 +150,29 @@ fn answer(
             )
         };
         stream.write_all(head.as_bytes()).ok()?;
-        if mood == Mood::Faltering && !seen_before {
-            stream.write_all(&body[..body.len() / 2]).ok()?;
-            return None;
+        let half = &body[..body.len() / 2];
+        match mood {
+            Mood::Faltering if !seen_before => {
+                stream.write_all(half).ok()?;
+                return None;
+            }
+            Mood::Cutting => {
+                stream.write_all(half).ok()?;
+                return None;
+            }
+            Mood::Stalling => {
+                stream.write_all(half).ok()?;
+                std::thread::sleep(LONG);
+                return None;
+            }
+            Mood::Dribbling => {
+                for byte in body {
+                    stream.write_all(&[*byte]).ok()?;
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+                continue;
+            }
+            _ => {}
         }
         stream.write_all(body).ok()?;
     }

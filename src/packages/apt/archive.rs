@@ -254,7 +254,10 @@ impl Place<'_> {
 
     fn check(&self, file: &ReleaseFile) -> Result<(), SuiteError> {
         let suite = self.words.clone();
-        let named = [file.suite.as_str(), file.codename.as_str()].contains(&self.suite);
+        // Pockets of one distribution may share a codename: noble-proposed is not noble.
+        let pocket = file.suite.strip_prefix(self.suite);
+        let pocket = pocket.is_some_and(|rest| rest.starts_with('-'));
+        let named = file.suite == self.suite || (file.codename == self.suite && !pocket);
         if !named || file.origin != self.archive.origin {
             return Err(SuiteError::Other {
                 suite,

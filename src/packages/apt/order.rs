@@ -13,14 +13,27 @@ pub struct Ordered {
     pub others: Vec<usize>,
 }
 
+/// Packages that each must be unpacked before the other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no order of unpacking fits: {}", .0.join(", which must come after "))]
+pub struct Cycle(
+    /// Names; the last is the first again.
+    pub Vec<String>,
+);
+
 /// What each package of the closure needs, within the closure.
 struct Edges {
     all: BTreeMap<usize, Vec<usize>>,
     pre: BTreeMap<usize, Vec<usize>>,
 }
 
-/// Sorts a closure so that dependencies come first, and Pre-Depends even inside a cycle.
-pub fn order(universe: &Universe<'_>, closure: &BTreeSet<usize>) -> Ordered {
+/// Sorts a closure so that dependencies come first, and Pre-Depends even inside a cycle of
+/// dependencies; a cycle of Pre-Depends alone has no order (Debian Policy §7.2).
+pub fn order(universe: &Universe<'_>, closure: &BTreeSet<usize>) -> Result<Ordered, Cycle> {
+    if let Some(cycle) = pre_depends_cycle(universe, closure) {
+        let names = cycle.into_iter().map(|id| universe.candidates[id].name);
+        return Err(Cycle(names.map(str::to_owned).collect()));
+    }
     let edges = Edges {
         all: edges(universe, closure, true),
         pre: edges(universe, closure, false),
@@ -46,7 +59,79 @@ pub fn order(universe: &Universe<'_>, closure: &BTreeSet<usize>) -> Ordered {
         }
     }
     let (essential, others) = sorted.into_iter().partition(|id| essential.contains(id));
-    Ordered { essential, others }
+    Ok(Ordered { essential, others })
+}
+
+/// Members of the closure that wait for each other, the first of them again at the end.
+fn pre_depends_cycle(universe: &Universe<'_>, closure: &BTreeSet<usize>) -> Option<Vec<usize>> {
+    let mut waiting: BTreeMap<usize, Vec<Vec<usize>>> = BTreeMap::new();
+    for id in closure {
+        let field = universe.candidates[*id].pre_depends;
+        let groups = dependency::parse(field).unwrap_or_default();
+        // A package that stands for an alternative itself waits for nobody.
+        let fitting = groups.iter().map(|group| fitting(universe, closure, group));
+        let fitting: Vec<Vec<usize>> = fitting.filter(|ids| !ids.contains(id)).collect();
+        if !fitting.is_empty() {
+            waiting.insert(*id, fitting);
+        }
+    }
+    loop {
+        let ready: Vec<usize> = waiting
+            .iter()
+            .filter(|(_, groups)| {
+                groups
+                    .iter()
+                    .all(|ids| first_waiting(&waiting, ids).is_none())
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        if ready.is_empty() {
+            break;
+        }
+        waiting.retain(|id, _| !ready.contains(id));
+    }
+    let mut walk = vec![*waiting.keys().next()?];
+    loop {
+        let groups = waiting.get(walk.last()?)?;
+        let next = groups.iter().find_map(|ids| first_waiting(&waiting, ids))?;
+        if let Some(start) = walk.iter().position(|id| *id == next) {
+            let mut cycle = walk.split_off(start);
+            cycle.push(next);
+            return Some(cycle);
+        }
+        walk.push(next);
+    }
+}
+
+/// The first that waits, when all alternatives do.
+fn first_waiting(waiting: &BTreeMap<usize, Vec<Vec<usize>>>, ids: &[usize]) -> Option<usize> {
+    let all = ids.iter().all(|id| waiting.contains_key(id));
+    ids.first().filter(|_| all).copied()
+}
+
+/// Members of the closure that stand for one of these alternatives.
+fn fitting(
+    universe: &Universe<'_>,
+    closure: &BTreeSet<usize>,
+    group: &[dependency::Relation<'_>],
+) -> Vec<usize> {
+    let mut ids: Vec<usize> = Vec::new();
+    for relation in group {
+        let named = universe
+            .find(relation.name)
+            .filter(|other| relation.accepts(universe.candidates[*other].version));
+        let provided = universe
+            .providers(relation.name)
+            .iter()
+            .filter(|(_, version)| relation.accepts_provided(*version))
+            .map(|(other, _)| *other);
+        for other in named.into_iter().chain(provided) {
+            if closure.contains(&other) && !ids.contains(&other) {
+                ids.push(other);
+            }
+        }
+    }
+    ids
 }
 
 /// Which members of the closure each member needs: all that stand for an alternative.
@@ -64,19 +149,12 @@ fn edges(
             groups.extend(dependency::parse(candidate.depends).unwrap_or_default());
         }
         let mut needs: Vec<usize> = Vec::new();
-        for relation in groups.iter().flatten() {
-            let named = universe
-                .find(relation.name)
-                .filter(|other| relation.accepts(universe.candidates[*other].version));
-            let provided = universe
-                .providers(relation.name)
-                .iter()
-                .filter(|(_, version)| relation.accepts_provided(*version))
-                .map(|(other, _)| *other);
-            for other in named.into_iter().chain(provided) {
-                if other != *id && closure.contains(&other) && !needs.contains(&other) {
-                    needs.push(other);
-                }
+        for other in groups
+            .iter()
+            .flat_map(|group| fitting(universe, closure, group))
+        {
+            if other != *id && !needs.contains(&other) {
+                needs.push(other);
             }
         }
         edges.insert(*id, needs);

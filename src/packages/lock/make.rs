@@ -90,7 +90,9 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
         };
         let start = std::time::Instant::now();
         let locked = match lock_base(stack, base, &suites, &kept) {
-            Err(PackagesError::Unsatisfied { .. }) if !kept.is_empty() => {
+            Err(PackagesError::Unsatisfied { .. } | PackagesError::Cycle { .. })
+                if !kept.is_empty() =>
+            {
                 renewed.push(base.name.clone());
                 lock_base(stack, base, &suites, &BTreeMap::new())?
             }
@@ -169,7 +171,10 @@ fn lock_base(
                 source,
             }
         })?;
-        let ordered = order::order(&universe, &closure);
+        let ordered = order::order(&universe, &closure).map_err(|source| PackagesError::Cycle {
+            role: role.name.clone(),
+            source,
+        })?;
         let keys = |ids: &[usize]| {
             ids.iter()
                 .map(|id| package(&universe.candidates[*id], base, suites).key())
