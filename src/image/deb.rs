@@ -12,6 +12,11 @@ use std::io::{BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+/// Bytes that the files of a control archive may hold together; the largest known have one.
+const MOST_CONTROL: u64 = 64 << 20;
+/// Memory that unpacking xz may take: what its highest level needs is a quarter of this.
+const MOST_XZ: u64 = 256 << 20;
+
 /// The cache as an open directory, so that it stays readable after `chroot`.
 #[derive(Debug)]
 pub struct Store {
@@ -113,7 +118,7 @@ impl Control {
 pub type Tar<'a> = tar::Archive<Box<dyn Read + 'a>>;
 
 /// Reads the control archive.
-pub fn control(name: &str, file: File) -> Result<Control, Error> {
+pub fn control(name: &str, file: impl Read) -> Result<Control, Error> {
     let bad = |reason: String| Error::Package {
         package: name.to_owned(),
         reason,
@@ -121,6 +126,7 @@ pub fn control(name: &str, file: File) -> Result<Control, Error> {
     with_member(name, file, "control.tar", |tar| {
         let mut text = None;
         let mut files = BTreeMap::new();
+        let mut left = MOST_CONTROL;
         for entry in tar
             .entries()
             .map_err(|error| bad(truncated("control.tar", &error)))?
@@ -136,9 +142,13 @@ pub fn control(name: &str, file: File) -> Result<Control, Error> {
             let file = file.to_owned();
             let mode = entry.header().mode().unwrap_or(0o644) & 0o777;
             let mut bytes = Vec::new();
-            entry
+            (&mut entry)
+                .take(left + 1)
                 .read_to_end(&mut bytes)
                 .map_err(|error| bad(truncated("control.tar", &error)))?;
+            left = left
+                .checked_sub(bytes.len() as u64)
+                .ok_or_else(|| bad("its control archive is larger than 64 MiB".into()))?;
             if file == "control" {
                 text = Some(String::from_utf8_lossy(&bytes).into_owned());
             } else {
@@ -156,7 +166,7 @@ pub fn control(name: &str, file: File) -> Result<Control, Error> {
 /// Gives the data archive to `read`, and after it makes sure that the member ends properly.
 pub fn data<T>(
     name: &str,
-    file: File,
+    file: impl Read,
     read: impl FnOnce(&mut Tar) -> Result<T, Error>,
 ) -> Result<T, Error> {
     with_member(name, file, "data.tar", read)
@@ -175,7 +185,7 @@ pub fn truncated(member: &str, error: &std::io::Error) -> String {
 
 fn with_member<T>(
     name: &str,
-    file: File,
+    file: impl Read,
     member: &str,
     read: impl FnOnce(&mut Tar) -> Result<T, Error>,
 ) -> Result<T, Error> {
@@ -210,7 +220,11 @@ fn with_member<T>(
         let stream: Box<dyn Read> = match suffix {
             "" => Box::new(plain),
             ".gz" => Box::new(flate2::bufread::GzDecoder::new(plain)),
-            ".xz" => Box::new(liblzma::bufread::XzDecoder::new(plain)),
+            ".xz" => Box::new(liblzma::bufread::XzDecoder::new_stream(
+                plain,
+                liblzma::stream::Stream::new_stream_decoder(MOST_XZ, 0)
+                    .map_err(|error| bad(truncated(member, &error.into())))?,
+            )),
             ".zst" => Box::new(
                 zstd::stream::read::Decoder::with_buffer(plain)
                     .map_err(|error| bad(truncated(member, &error)))?,

@@ -4,9 +4,11 @@ use super::error::Refusal;
 use nix::sys::stat::{Mode, fchmod, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown};
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
-use std::path::Path;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// Metadata of a member, and the place of its package in the order of unpacking.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,6 +42,101 @@ impl Meta {
         let time = TimeSpec::new(self.mtime, 0);
         futimens(file, &time, &time)?;
         Ok(())
+    }
+}
+
+/// What a member of a data archive asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Below the root, as [`member_path`] gives it.
+    pub path: String,
+    /// Metadata.
+    pub meta: Meta,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a member is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A file, its content behind the header.
+    File,
+    /// A symbolic link and its target, unread: it leads where it leads.
+    Symlink(PathBuf),
+    /// A hard link to a member: its path below the root, and as it is written.
+    HardLink(String, String),
+    /// A named pipe.
+    Fifo,
+    /// A device below `/dev`, which is the kernel's to make.
+    Device,
+}
+
+/// Why a member cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// The header makes no sense.
+    #[error(transparent)]
+    Damaged(#[from] io::Error),
+    /// It makes sense and is not allowed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl Member {
+    /// Reads the header of a member of the package that is unpacked as number `order`; `None`
+    /// when it is no member but a comment on the whole archive (pax, `g`).
+    pub fn read<R: Read>(
+        entry: &tar::Entry<'_, R>,
+        order: usize,
+    ) -> Result<Option<Member>, Unreadable> {
+        let header = entry.header();
+        let kind = header.entry_type();
+        if kind.is_pax_global_extensions() {
+            return Ok(None);
+        }
+        let path = member_path(&entry.path_bytes())?;
+        let owner = |id: u64| {
+            u32::try_from(id).map_err(|_| io::Error::other(format!("an owner has the id {id}")))
+        };
+        let meta = Meta {
+            order,
+            mode: header.mode()? & 0o7777,
+            uid: owner(header.uid()?)?,
+            gid: owner(header.gid()?)?,
+            mtime: i64::try_from(header.mtime()?).unwrap_or(0),
+        };
+        let link = || entry.link_name_bytes().unwrap_or_default();
+        let kind = if kind.is_dir() {
+            Kind::Directory
+        } else if kind.is_file() {
+            Kind::File
+        } else if kind.is_symlink() {
+            Kind::Symlink(PathBuf::from(OsStr::from_bytes(&link())))
+        } else if kind.is_hard_link() {
+            let written = String::from_utf8_lossy(&link()).into_owned();
+            Kind::HardLink(member_path(&link())?, written)
+        } else if kind.is_fifo() {
+            Kind::Fifo
+        } else if kind.is_block_special() || kind.is_character_special() {
+            // Elsewhere a device in a package is a way around permissions.
+            match path.starts_with("dev/") {
+                true => Kind::Device,
+                false => return Err(Refusal::Device.into()),
+            }
+        } else {
+            return Err(Refusal::Type(char::from(kind.as_byte())).into());
+        };
+        Ok(Some(Member { path, meta, kind }))
+    }
+
+    /// Its absolute path, as dpkg lists it.
+    pub fn listed(&self) -> String {
+        match self.path.as_str() {
+            "" => "/.".to_owned(),
+            path => format!("/{path}"),
+        }
     }
 }
 

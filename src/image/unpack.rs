@@ -7,7 +7,7 @@
 use super::deb::{self, Control, Store};
 use super::diversion::Diversions;
 use super::error::{Error, Refusal};
-use super::member::{Meta, canonical, member_path, names};
+use super::member::{Kind, Member, Meta, Unreadable, canonical, names};
 use crate::packages::lock::Package;
 use md5::{Digest, Md5};
 use nix::fcntl::AT_FDCWD;
@@ -17,7 +17,6 @@ use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -181,25 +180,15 @@ impl Unpacker {
                 member: String::from_utf8_lossy(&raw).into_owned(),
                 refusal,
             };
-            let header = entry.header();
-            let kind = header.entry_type();
-            if kind.is_pax_global_extensions() {
-                continue;
-            }
-            let path = member_path(&raw).map_err(refused)?;
-            let meta = Meta {
-                order,
-                mode: header.mode().map_err(damaged)? & 0o7777,
-                uid: u32::try_from(header.uid().map_err(damaged)?).unwrap_or(0),
-                gid: u32::try_from(header.gid().map_err(damaged)?).unwrap_or(0),
-                mtime: i64::try_from(header.mtime().map_err(damaged)?).unwrap_or(0),
-            };
-            let listed = match path.as_str() {
-                "" => "/.".to_owned(),
-                path => format!("/{path}"),
-            };
-            if kind.is_dir() {
-                self.directory(&path, meta)?;
+            let member = Member::read(&entry, order).map_err(|error| match error {
+                Unreadable::Damaged(error) => damaged(error),
+                Unreadable::Refused(refusal) => refused(refusal),
+            })?;
+            let Some(member) = member else { continue };
+            let meta = member.meta;
+            let listed = member.listed();
+            if member.kind == Kind::Directory {
+                self.directory(&member.path, meta)?;
                 unpacked.list.push(listed);
                 continue;
             }
@@ -217,29 +206,25 @@ impl Unpacker {
                     source: error,
                 },
             };
-            if kind.is_hard_link() || kind.is_file() || kind.is_symlink() || kind.is_fifo() {
-                shipped.insert(listed.clone());
-                if !self.claim(&landing, &listed, loaded)? {
-                    continue;
-                }
-                unpacked.list.push(listed.clone());
+            if member.kind == Kind::Device {
+                continue;
             }
-            if kind.is_hard_link() {
-                let link = entry.link_name_bytes().unwrap_or_default().into_owned();
-                let source = member_path(&link).map_err(refused)?;
+            shipped.insert(listed.clone());
+            if !self.claim(&landing, &listed, loaded)? {
+                continue;
+            }
+            unpacked.list.push(listed.clone());
+            if let Kind::HardLink(source, written) = member.kind {
                 let source = format!("/{source}");
                 if !shipped.contains(&source) {
-                    let link = String::from_utf8_lossy(&link).into_owned();
-                    return Err(refused(Refusal::HardLink(link)));
+                    return Err(refused(Refusal::HardLink(written)));
                 }
                 let source = self.root.join(&diversions.landing(&source, name)[1..]);
                 self.place(&target, || fs::hard_link(&source, &target))
                     .map_err(failed)?;
-            } else if kind.is_symlink() {
-                let link = entry.link_name_bytes().unwrap_or_default().into_owned();
-                let link = Path::new(std::ffi::OsStr::from_bytes(&link));
+            } else if let Kind::Symlink(link) = member.kind {
                 if !fs::read_link(&target).is_ok_and(|found| found == link) {
-                    self.place(&target, || symlink(link, &target))
+                    self.place(&target, || symlink(&link, &target))
                         .map_err(failed)?;
                 }
                 lchown(&target, Some(meta.uid), Some(meta.gid)).map_err(failed)?;
@@ -252,7 +237,7 @@ impl Unpacker {
                     UtimensatFlags::NoFollowSymlink,
                 )
                 .map_err(|errno| failed(errno.into()))?;
-            } else if kind.is_file() {
+            } else if member.kind == Kind::File {
                 let mut file = self
                     .place(&target, || {
                         let mut options = OpenOptions::new();
@@ -280,21 +265,13 @@ impl Unpacker {
                         .conffiles
                         .push((listed, hex::encode(digest.finalize())));
                 }
-            } else if kind.is_fifo() {
+            } else {
                 self.place(&target, || {
                     nix::unistd::mkfifo(&target, Mode::from_bits_truncate(meta.mode))
                         .map_err(io::Error::from)
                 })
                 .map_err(failed)?;
                 lchown(&target, Some(meta.uid), Some(meta.gid)).map_err(failed)?;
-            } else if kind.is_block_special() || kind.is_character_special() {
-                // Nodes in /dev are the kernel's business (devtmpfs); elsewhere a device in a
-                // package is a way around permissions.
-                if !path.starts_with("dev/") {
-                    return Err(refused(Refusal::Device));
-                }
-            } else {
-                return Err(refused(Refusal::Type(char::from(kind.as_byte()))));
             }
         }
         Ok(unpacked)

@@ -9,11 +9,17 @@ pub fn fields(html: &str, mark: &str) -> Option<Vec<(String, String)>> {
     while let Some(start) = rest.find('<') {
         rest = &rest[start..];
         let Some(end) = rest.find('>') else { break };
-        let (tag, after) = (&rest[..end], &rest[end + 1..]);
+        let (tag, mut after) = (&rest[..end], &rest[end + 1..]);
+        // What stands inside of a field is its own: a browser sees no tags there.
+        let mut inside = |end: &str| {
+            let (inside, behind) = after.split_at(after.find(end).unwrap_or(after.len()));
+            after = behind;
+            inside
+        };
         let value = match tag[1..].split_ascii_whitespace().next() {
             Some("input") => input(tag),
-            Some("textarea") => Some(unescape(after.split("</textarea").next().unwrap_or(""))),
-            Some("select") => choice(after.split("</select").next().unwrap_or("")),
+            Some("textarea") => Some(unescape(inside("</textarea"))),
+            Some("select") => choice(inside("</select")),
             _ => None,
         };
         if let (Some(name), Some(value)) = (attribute(tag, "name"), value) {

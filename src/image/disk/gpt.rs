@@ -24,6 +24,8 @@ const ENTRIES_SECTORS: u64 = ENTRIES_LEN as u64 / SECTOR;
 const FIRST_USABLE: u64 = 2 + ENTRIES_SECTORS;
 /// Sectors of the backup table at the end of the disk.
 const BACKUP: u64 = 1 + ENTRIES_SECTORS;
+/// No disk has a sector behind this one: its bytes are counted in 64 bits.
+const LAST_SECTOR: u64 = u64::MAX / SECTOR - 1 - BACKUP;
 const HEADER_LEN: usize = 92;
 const SIGNATURE: &[u8; 8] = b"EFI PART";
 const NAME_LEN: usize = 36;
@@ -319,7 +321,12 @@ impl Table {
     ) -> Result<(Table, u64), GptError> {
         let invalid = |what: &str| GptError::Invalid(format!("{what} in sector {sector}"));
         let mut header = [0; SECTOR as usize];
-        read(sector * SECTOR, &mut header)?;
+        let place = |sector: u64| {
+            sector
+                .checked_mul(SECTOR)
+                .ok_or_else(|| invalid("a bad place"))
+        };
+        read(place(sector)?, &mut header)?;
         if header[0..8] != *SIGNATURE {
             return Err(invalid("no header"));
         }
@@ -336,10 +343,7 @@ impl Table {
             return Err(invalid("a table of an unusual size"));
         }
         let mut entries = vec![0; ENTRIES_LEN];
-        let place = le64(&header, 72)
-            .checked_mul(SECTOR)
-            .ok_or_else(|| invalid("a bad place"))?;
-        read(place, &mut entries)?;
+        read(place(le64(&header, 72))?, &mut entries)?;
         if crc32(&entries) != le32(&header, 88) {
             return Err(invalid("damaged entries for the header"));
         }
@@ -379,7 +383,8 @@ fn parse(entry: &[u8]) -> Result<Option<Partition>, String> {
         last: le64(entry, 40),
         attributes: le64(entry, 48),
     };
-    if partition.first < FIRST_USABLE || partition.last < partition.first {
+    let order = partition.first..=partition.last;
+    if partition.first < FIRST_USABLE || order.is_empty() || partition.last > LAST_SECTOR {
         return Err(format!(
             "the partition `{}` has no valid place",
             partition.name

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 /// No release file of an apt archive is larger.
 const RELEASE_LIMIT: u64 = 16 << 20;
-/// No index is larger, should the release file not say.
+/// No index is larger, whatever the release file says.
 const INDEX_LIMIT: u64 = 1 << 30;
 
 /// How suites are read.
@@ -306,7 +306,8 @@ impl Place<'_> {
             });
         };
         self.obtain(file, &path, listed)?;
-        let limit = file.files.get(&plain).map_or(INDEX_LIMIT, |l| l.size);
+        let said = file.files.get(&plain).map_or(INDEX_LIMIT, |l| l.size);
+        let limit = said.min(INDEX_LIMIT);
         self.unpack(&path, listed, limit)
             .map_err(|reason| SuiteError::Unpack {
                 suite: self.words.clone(),

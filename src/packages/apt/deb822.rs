@@ -34,7 +34,11 @@ impl<'a> Stanza<'a> {
                 if field.starts_with('#') {
                     continue;
                 }
-                if let Some((name, value)) = field.split_once(':') {
+                // A line without a name takes the lines that continue it along.
+                if let Some((name, value)) = field.split_once(':')
+                    && !name.contains('\n')
+                    && !name.starts_with([' ', '\t'])
+                {
                     return Some((name, value.trim()));
                 }
             }
@@ -83,6 +87,9 @@ mod tests {
                 vec![("A", "2")]
             ]
         );
+        let odd = "no colon\n x: y\nA: 1\n#\n b: 2\n";
+        let odd: Vec<_> = stanzas(odd).flat_map(Stanza::fields).collect();
+        assert_eq!(odd, [("A", "1")]);
         assert_eq!(
             stanzas(text).next().and_then(|s| s.get("b")),
             Some("x,\n y")

@@ -140,9 +140,9 @@ fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'
     let hex = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     // A path that leaves the mirror is an attack or a mistake; neither is fetched.
     let climbs = candidate.path.starts_with('/') || candidate.path.split('/').any(|p| p == "..");
-    if candidate.name.is_empty() {
+    if !is_name(candidate.name) {
         return Err(wrong("Package"));
-    } else if candidate.version.is_empty() {
+    } else if !is_version(candidate.version) {
         return Err(wrong("Version"));
     } else if candidate.architecture.is_empty() {
         return Err(wrong("Architecture"));
@@ -154,6 +154,18 @@ fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'
         return Err(wrong("SHA256"));
     }
     Ok(candidate)
+}
+
+/// Whether dpkg takes this for the name of a package. It becomes a part of file names.
+pub fn is_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte);
+    name.starts_with(|first: char| first.is_ascii_alphanumeric()) && name.bytes().all(legal)
+}
+
+/// Whether a version has only letters that versions are made of (deb-version(7)).
+pub fn is_version(version: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".+-~:".contains(&byte);
+    !version.is_empty() && version.bytes().all(legal)
 }
 
 /// Everything a resolver may choose: one version of each package, and who provides what.

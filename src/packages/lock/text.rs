@@ -1,6 +1,7 @@
 //! The lock as a file: TOML, sorted, one package per table, so that a change reads as a diff.
 
 use super::{Lock, Package};
+use crate::packages::apt::index;
 use crate::profile::{Role, Stack};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,6 +166,22 @@ impl Lock {
                     return Err(format!("role {role} lists {key}, which is no [[package]]"));
                 }
             }
+        }
+        let named = |package: &&Package| {
+            index::is_name(&package.name) && index::is_version(&package.version)
+        };
+        if let Some(package) = lock.packages.iter().find(|package| !named(package)) {
+            return Err(format!("{} is not what a package is called", package.key()));
+        }
+        let below = |package: &&Package| {
+            !package.path.starts_with('/') && !package.path.split('/').any(|part| part == "..")
+        };
+        if let Some(package) = lock.packages.iter().find(|package| !below(package)) {
+            return Err(format!(
+                "the path of {} leads out of the archive: {}",
+                package.key(),
+                package.path
+            ));
         }
         let sound = |package: &&Package| {
             let digest = package.sha256.as_bytes();

@@ -1,0 +1,29 @@
+//! What must hold for any bytes at all, one function per parser. Fuzzers call it with bytes of
+//! their own (`targets/`), and the suite with those they found worth keeping (`corpus/`).
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+pub mod answers;
+pub mod gpt;
+pub mod index;
+pub mod journal;
+pub mod lock;
+pub mod members;
+pub mod package;
+pub mod page;
+pub mod signed;
+pub mod version;
+
+/// Every check by the name of its corpus.
+pub const ALL: [(&str, fn(&[u8])); 10] = [
+    ("answers", answers::check),
+    ("gpt", gpt::check),
+    ("index", index::check),
+    ("journal", journal::check),
+    ("lock", lock::check),
+    ("members", members::check),
+    ("package", package::check),
+    ("page", page::check),
+    ("signed", signed::check),
+    ("version", version::check),
+];
