@@ -7,13 +7,12 @@
 //! both sides. (Whole desktops with recommended packages differ where one of these clashes with
 //! another: apt weighs the two and may take the first back, muster keeps the first.)
 
+use crate::apt::Apt;
 use muster::packages::cache::Cache;
 use muster::packages::lock::{LockOptions, RoleLock, lock_stack};
 use muster::packages::{Mirrors, Preferences};
-use muster::profile::{Base, Source, Stack};
+use muster::profile::{Source, Stack};
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Command;
 
 #[test]
 fn on_debian_12() {
@@ -26,8 +25,7 @@ fn on_debian_13() {
 }
 
 fn compare(base: &str) {
-    if Command::new("apt-get").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no apt-get to compare with");
+    if Apt::is_missing() {
         return;
     }
     let mut stack = Stack::load(&Source::new(None), "starter", Some(base)).unwrap();
@@ -52,7 +50,7 @@ fn compare(base: &str) {
         .unwrap();
         for (role, closure) in &locked.lock.roles {
             let ours = names_and_versions(closure);
-            let theirs = apt.simulate(&closure.manual, recommends);
+            let theirs = apt.simulate(&closure.manual, recommends).unwrap();
             let only = |one: &BTreeSet<String>, other: &BTreeSet<String>| {
                 one.difference(other).cloned().collect::<Vec<_>>().join(" ")
             };
@@ -75,110 +73,4 @@ fn names_and_versions(closure: &RoleLock) -> BTreeSet<String> {
         format!("{name}={}", rest.split_once('=').unwrap().1)
     })
     .collect()
-}
-
-/// apt with a root of its own and nothing installed.
-struct Apt {
-    configuration: std::path::PathBuf,
-}
-
-impl Apt {
-    fn new(root: &Path, base: &Base, mirrors: &Mirrors) -> Apt {
-        for folder in [
-            "etc/apt/apt.conf.d",
-            "etc/apt/preferences.d",
-            "var/lib/apt/lists/partial",
-            "var/lib/dpkg",
-            "var/cache/apt/archives/partial",
-        ] {
-            std::fs::create_dir_all(root.join(folder)).unwrap();
-        }
-        std::fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
-        let mut sources = String::new();
-        for archive in &base.archives {
-            let keys = root.join(format!("{}.asc", archive.name));
-            std::fs::write(&keys, &archive.keys).unwrap();
-            for suite in &archive.suites {
-                sources += &format!(
-                    "deb [signed-by={}] {} {suite} {}\n",
-                    keys.display(),
-                    mirrors.url(&base.name, &archive.name).unwrap(),
-                    archive.components.join(" ")
-                );
-            }
-        }
-        std::fs::write(root.join("etc/apt/sources.list"), sources).unwrap();
-        let configuration = root.join("apt.conf");
-        let settings = format!(
-            "Dir \"{0}\";\nDir::State::status \"{0}/var/lib/dpkg/status\";\n\
-             APT::Architecture \"amd64\";\nAPT::Architectures {{ \"amd64\"; }};\n\
-             Acquire::Languages \"none\";\n\
-             APT::Sandbox::User \"\";\nDebug::NoLocking \"true\";\n",
-            root.display()
-        );
-        std::fs::write(&configuration, settings).unwrap();
-        let apt = Apt { configuration };
-        apt.run("apt-get", &["-q", "update"]);
-        apt
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) -> String {
-        let output = Command::new(program)
-            .args(arguments)
-            .env("APT_CONFIG", &self.configuration)
-            .env("LC_ALL", "C.UTF-8")
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{program} {}: {}{}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// What `apt-get install` of these and of everything essential would install.
-    fn simulate(&self, manual: &[String], recommends: bool) -> BTreeSet<String> {
-        let recommends = format!("APT::Install-Recommends={recommends}");
-        let mut arguments = vec!["-s", "-y", "-o", &recommends, "install"];
-        let essential = self.essential();
-        arguments.extend(essential.iter().map(String::as_str));
-        arguments.extend(manual.iter().map(String::as_str));
-        // Inst name (version Archive:suite [architecture]) …
-        let simulated = self.run("apt-get", &arguments);
-        let lines = simulated
-            .lines()
-            .filter_map(|line| line.strip_prefix("Inst "));
-        lines
-            .map(|line| {
-                let (name, rest) = line.split_once(" (").unwrap();
-                format!("{name}={}", rest.split(' ').next().unwrap())
-            })
-            .collect()
-    }
-
-    fn essential(&self) -> BTreeSet<String> {
-        let format = [
-            "indextargets",
-            "--format",
-            "$(FILENAME)",
-            "Created-By: Packages",
-        ];
-        let mut names = BTreeSet::new();
-        for file in self.run("apt-get", &format).lines() {
-            let text = self.run("/usr/lib/apt/apt-helper", &["cat-file", file]);
-            for stanza in text
-                .split("\n\n")
-                .filter(|s| s.contains("\nEssential: yes"))
-            {
-                let name = stanza
-                    .lines()
-                    .find_map(|line| line.strip_prefix("Package: "));
-                names.insert(name.unwrap().to_owned());
-            }
-        }
-        names
-    }
 }

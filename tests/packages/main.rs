@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod apt;
 mod archive;
 mod bases;
 mod closure_equals_apt;
@@ -9,6 +10,7 @@ mod downloads;
 mod key;
 mod locks;
 mod mirrors;
+mod random_sets;
 mod refusals;
 mod resolver;
 mod server;
