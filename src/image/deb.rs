@@ -1,6 +1,7 @@
 //! Reading binary packages: deb(5), an ar archive of `debian-binary`, `control.tar.*` and
 //! `data.tar.*`. Everything is streamed; a package is verified before it is parsed.
 
+use super::ar;
 use super::error::Error;
 use crate::packages::lock::Package;
 use nix::fcntl::{OFlag, openat};
@@ -193,15 +194,15 @@ fn with_member<T>(
         package: name.to_owned(),
         reason,
     };
-    let mut archive = ar::Archive::new(BufReader::with_capacity(64 * 1024, file));
+    let foreign = |error: std::io::Error| bad(format!("not a Debian package: {error}"));
+    let file = BufReader::with_capacity(64 * 1024, file);
+    let mut archive = ar::Archive::new(file).map_err(foreign)?;
     let mut first = true;
-    while let Some(entry) = archive.next_entry() {
-        let mut entry = entry.map_err(|error| bad(format!("not a Debian package: {error}")))?;
-        let found = String::from_utf8_lossy(entry.header().identifier()).into_owned();
+    while let Some(found) = archive.next_member().map_err(foreign)? {
         if std::mem::take(&mut first) {
-            let mut version = String::new();
-            let read = entry.read_to_string(&mut version);
-            if found != "debian-binary" || read.is_err() || !version.starts_with("2.") {
+            let mut version = [0; 2];
+            let read = archive.read_exact(&mut version);
+            if found != "debian-binary" || read.is_err() || version != *b"2." {
                 return Err(bad("not a Debian package of format 2".into()));
             }
             continue;
@@ -209,14 +210,7 @@ fn with_member<T>(
         let Some(suffix) = found.strip_prefix(member) else {
             continue;
         };
-        let declared = entry.header().size();
-        let plain = BufReader::with_capacity(
-            64 * 1024,
-            Whole {
-                inner: &mut entry,
-                left: declared,
-            },
-        );
+        let plain = BufReader::with_capacity(64 * 1024, &mut archive);
         let stream: Box<dyn Read> = match suffix {
             "" => Box::new(plain),
             ".gz" => Box::new(flate2::bufread::GzDecoder::new(plain)),
@@ -238,24 +232,6 @@ fn with_member<T>(
         return Ok(value);
     }
     Err(bad(format!("it has no {member}")))
-}
-
-/// A reader that must give `left` more bytes: the end of the file before that is an error,
-/// where a tar or gzip reader alone would sometimes see a proper end.
-struct Whole<R> {
-    inner: R,
-    left: u64,
-}
-
-impl<R: Read> Read for Whole<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        if read == 0 && self.left > 0 && !buffer.is_empty() {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        self.left = self.left.saturating_sub(read as u64);
-        Ok(read)
-    }
 }
 
 /// Fields of one deb822 paragraph, continuation lines kept as they stand.

@@ -11,6 +11,7 @@ pub mod assemble;
 pub mod accounts;
 pub mod cleanup;
 pub mod configure;
+pub mod ar;
 pub mod deb;
 pub mod diversion;
 pub mod dpkg;

@@ -168,6 +168,22 @@ fn a_power_cut_while_a_table_is_replaced_leaves_one_that_grows_again() {
 }
 
 #[test]
+fn a_damaged_second_table_is_written_anew_though_the_first_says_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = table();
+    let file = create(&folder.path().join("disk"), table.size);
+    table.write(&[], &file).unwrap();
+    let last = table.size / SECTOR - 1;
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 8], last * SECTOR).unwrap();
+    assert_eq!(grow::grow(&file).unwrap(), None);
+    let mut read = |at, into: &mut [u8]| std::os::unix::fs::FileExt::read_exact_at(&file, into, at);
+    assert_eq!(
+        Table::read_copy(table.size, last, &mut read).unwrap().0,
+        table
+    );
+}
+
+#[test]
 fn a_disk_without_a_table_is_refused() {
     let folder = scratch();
     let file = create(&folder.path().join("disk"), 4 * MIB);

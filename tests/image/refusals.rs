@@ -107,6 +107,18 @@ fn what_is_not_a_package_is_called_so() {
 }
 
 #[test]
+fn a_control_archive_that_would_fill_the_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = CONTROL.to_owned() + &"\n".repeat(64 << 20);
+    assert_eq!(
+        control_of(folder.path(), &package(&control, "data.tar", b""))
+            .unwrap_err()
+            .to_string(),
+        "x: its control archive is larger than 64 MiB"
+    );
+}
+
+#[test]
 fn a_file_that_is_not_the_pinned_one_is_refused_before_it_is_read() {
     let mut bench = Bench::new();
     let content = package(CONTROL, "data.tar", &data(&[file("./x", "words")]));

@@ -510,6 +510,12 @@ fn a_path_that_leaves_the_mirror() {
         refusal(&mini, 11),
         "an index of mini-1 cannot be used: package evil: the field Filename is missing or wrong"
     );
+    let stanza = stanza.replace("evil", "../evil");
+    mini.write(&Suite::new("noble", &stanza));
+    assert_eq!(
+        refusal(&mini, 11),
+        "an index of mini-1 cannot be used: package ../evil: the field Package is missing or wrong"
+    );
 }
 
 #[test]
@@ -585,4 +591,20 @@ fn a_lock_file_that_is_not_one() {
         "role office lists a:all=1, which is no [[package]]"
     );
     assert!(words("version = 1\nstak = \"x\"\n").contains("unknown field `stak`"));
+    let package = |name: &str, path: &str| {
+        format!(
+            "version = 1\nstack = \"x\"\nrequest = \"\"\n[roles]\n[[package]]\nname = \"{name}\"\n\
+             version = \"1\"\narchitecture = \"all\"\nbase = \"b\"\narchive = \"a\"\n\
+             suite = \"s\"\npath = \"{path}\"\nsize = 1\nsha256 = \"0\"\n"
+        )
+    };
+    assert_eq!(
+        words(&package("../a", "pool/a")),
+        "../a:all=1 is not what a package is called"
+    );
+    assert_eq!(
+        words(&package("a", "pool/../../b")),
+        "the path of a:all=1 leads out of the archive: pool/../../b"
+    );
+    assert_eq!(words(&package("a", "pool/a")), "a:all=1 has no SHA-256");
 }

@@ -124,6 +124,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_stands_in_a_field_is_no_field_and_is_taken_once() {
+        let html = "<form x><textarea name=a>1<input name=b>".to_string()
+            + &"<textarea name=c>".repeat(1000);
+        let found = fields(&html, "x").expect("the form");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0, "a");
+        assert!(found[0].1.starts_with("1<input name=b><textarea"));
+    }
+
+    #[test]
     fn a_form_gives_what_a_browser_would_send() {
         let html = r#"<form name="search"><input name="q" value="x"></form>
             <form id="rcmcomposeform" name="form" action="./">

@@ -481,6 +481,12 @@ mod tests {
             table.write(&[0; 441], &nowhere).unwrap_err().to_string(),
             "boot code has at most 440 bytes, not 441"
         );
+        let mut entry = table.entries()[..ENTRY].to_vec();
+        entry[40..48].fill(0xff);
+        assert_eq!(
+            parse(&entry).unwrap_err(),
+            "the partition `a` has no valid place"
+        );
         table.size = 2 << 20;
         assert_eq!(
             table.write(&[], &nowhere).unwrap_err().to_string(),

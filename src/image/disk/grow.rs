@@ -39,7 +39,12 @@ fn find(disk: &File) -> Result<(Table, bool), GptError> {
         disk.read_exact_at(into, offset)
     };
     match Table::read_copy(size, 1, &mut read) {
-        Ok((table, second)) => Ok((table, second == last)),
+        Ok((table, second)) => {
+            // The first copy says where the second one is, not that it is whole.
+            let whole =
+                Table::read_copy(size, last, &mut read).is_ok_and(|(copy, _)| copy == table);
+            Ok((table, second == last && whole))
+        }
         Err(error) => match Table::read_copy(size, last, &mut read) {
             Ok((table, _)) => Ok((table, false)),
             Err(_) => Err(error),

@@ -36,8 +36,8 @@ impl<'a> Stanza<'a> {
                 }
                 // A line without a name takes the lines that continue it along.
                 if let Some((name, value)) = field.split_once(':')
-                    && !name.contains('\n')
-                    && !name.starts_with([' ', '\t'])
+                    && !name.is_empty()
+                    && name.bytes().all(|byte| byte.is_ascii_graphic())
                 {
                     return Some((name, value.trim()));
                 }
@@ -87,7 +87,7 @@ mod tests {
                 vec![("A", "2")]
             ]
         );
-        let odd = "no colon\n x: y\nA: 1\n#\n b: 2\n";
+        let odd = "no colon\n x: y\nA: 1\n#\n b: 2\n: 3\n\n-\n\rC: 4\n";
         let odd: Vec<_> = stanzas(odd).flat_map(Stanza::fields).collect();
         assert_eq!(odd, [("A", "1")]);
         assert_eq!(

@@ -14,8 +14,11 @@ pub mod page;
 pub mod signed;
 pub mod version;
 
+/// What must hold for bytes; panics where it does not.
+pub type Check = fn(&[u8]);
+
 /// Every check by the name of its corpus.
-pub const ALL: [(&str, fn(&[u8])); 10] = [
+pub const ALL: [(&str, Check); 10] = [
     ("answers", answers::check),
     ("gpt", gpt::check),
     ("index", index::check),

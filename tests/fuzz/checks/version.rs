@@ -30,22 +30,39 @@ pub fn check(bytes: &[u8]) {
 
 /// The words of deb-version(7), followed to the letter.
 fn slowly(left: &str, right: &str) -> Ordering {
-    key(left).cmp(&key(right))
+    let ((left_epoch, left), (right_epoch, right)) = (key(left), key(right));
+    left_epoch.cmp(&right_epoch).then_with(|| {
+        let parts = left.iter().zip(&right);
+        parts.fold(Ordering::Equal, |order, (left, right)| {
+            order.then_with(|| compare_parts(left, right))
+        })
+    })
+}
+
+/// The shorter one goes on with nothing and zero.
+fn compare_parts(left: &Part, right: &Part) -> Ordering {
+    let nothing = (vec![0], (0, String::new()));
+    let at = |part: &Part, place| part.get(place).unwrap_or(&nothing).clone();
+    let places = 0..left.len().max(right.len());
+    places.fold(Ordering::Equal, |order, place| {
+        order.then_with(|| at(left, place).cmp(&at(right, place)))
+    })
 }
 
 /// A part of a version: letters to be compared by weight, then a number without zeros before.
 type Part = Vec<(Vec<i32>, (usize, String))>;
 
-fn key(version: &str) -> (u64, Part, Part) {
+fn key(version: &str) -> (u64, [Part; 2]) {
     let (epoch, rest) = version.split_once(':').unwrap_or(("0", version));
     let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
-    (epoch.parse().unwrap_or(0), part(upstream), part(revision))
+    let parts = [part(upstream), part(revision)];
+    (epoch.parse().unwrap_or(0), parts)
 }
 
 fn part(text: &str) -> Part {
     let mut bytes = text.bytes().peekable();
     let mut all = Vec::new();
-    loop {
+    while bytes.peek().is_some() {
         let mut letters = Vec::new();
         while let Some(byte) = bytes.next_if(|byte| !byte.is_ascii_digit()) {
             letters.push(match byte {
@@ -61,15 +78,7 @@ fn part(text: &str) -> Part {
             digits.push(char::from(byte));
         }
         let digits = digits.trim_start_matches('0').to_owned();
-        let ended = bytes.peek().is_none();
         all.push((letters, (digits.len(), digits)));
-        if ended {
-            // Beyond the end every version goes on with nothing and zero.
-            while all.last().is_some_and(|(l, (n, _))| l == &[0] && *n == 0) {
-                all.pop();
-            }
-            all.push((vec![0], (0, String::new())));
-            return all;
-        }
     }
+    all
 }
