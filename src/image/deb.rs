@@ -3,6 +3,7 @@
 
 use super::ar;
 use super::error::Error;
+use super::meter::{Meter, Metered};
 use crate::packages::lock::Package;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -13,10 +14,19 @@ use std::io::{BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// Bytes that the files of a control archive may hold together; the largest known have one.
-const MOST_CONTROL: u64 = 64 << 20;
-/// Memory that unpacking xz may take: what its highest level needs is a quarter of this.
-const MOST_XZ: u64 = 256 << 20;
+/// Members of one archive. The largest packages of Debian and Ubuntu, icon themes and
+/// documentation of TeX, have some hundred thousand.
+const MEMBERS: usize = 500_000;
+/// Bytes of headers before one member: its own, and those that hold its long names.
+const HEADERS: u64 = 1 << 20;
+/// Bytes of padding after the last member; tar fills up to a record of 10 KiB.
+const TRAILER: u64 = 1 << 20;
+/// Bytes of a control archive, which is kept in memory: scripts, and lists of files.
+const CONTROL: u64 = 64 << 20;
+/// Bytes that unpacking xz may take: `xz -9` needs 65 MiB.
+const XZ_MEMORY: u64 = 256 << 20;
+/// Power of two of the bytes that unpacking zstd may take: `zstd -19` needs 8 MiB.
+const ZSTD_WINDOW: u32 = 27;
 
 /// The cache as an open directory, so that it stays readable after `chroot`.
 #[derive(Debug)]
@@ -116,7 +126,64 @@ impl Control {
 }
 
 /// The decompressed tar archive of one member of a package.
-pub type Tar<'a> = tar::Archive<Box<dyn Read + 'a>>;
+pub struct Tar<'a> {
+    package: &'a str,
+    member: &'static str,
+    archive: tar::Archive<Metered<Box<dyn Read + 'a>>>,
+    meter: Meter,
+    /// Bytes that all members together may hold.
+    room: u64,
+}
+
+/// A member of a tar archive.
+pub type Entry<'a, 'b> = tar::Entry<'a, Metered<Box<dyn Read + 'b>>>;
+
+impl<'b> Tar<'b> {
+    /// Gives each member to `take`. What the archive says of itself is held against the limits
+    /// before it is followed, so that a small file cannot fill the memory or the disk.
+    pub fn each(
+        &mut self,
+        mut take: impl FnMut(&mut Entry<'_, 'b>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (package, member, room) = (self.package, self.member, self.room);
+        let bad = |reason: String| Error::Package {
+            package: package.to_owned(),
+            reason,
+        };
+        let damaged = |error: std::io::Error| bad(truncated(member, &error));
+        let (mut count, mut bytes) = (0, 0_u64);
+        let mut entries = self.archive.entries().map_err(damaged)?;
+        loop {
+            self.meter
+                .allow(HEADERS, "the headers of one member fill more than 1 MiB");
+            let Some(entry) = entries.next() else {
+                self.meter
+                    .allow(TRAILER, "more than 1 MiB follow its last member");
+                return Ok(());
+            };
+            let mut entry = entry.map_err(damaged)?;
+            count += 1;
+            if count > MEMBERS {
+                return Err(bad(format!("{member} has more than {MEMBERS} members")));
+            }
+            bytes = bytes.saturating_add(entry.size());
+            if bytes > room {
+                let announced = match member {
+                    "data.tar" => ", which its Installed-Size does not announce",
+                    _ => "",
+                };
+                return Err(bad(format!(
+                    "{member} holds more than {} MiB{announced}",
+                    room >> 20
+                )));
+            }
+            self.meter
+                .allow(entry.size(), "a member goes on after its end");
+            take(&mut entry)?;
+            std::io::copy(&mut entry, &mut std::io::sink()).map_err(damaged)?;
+        }
+    }
+}
 
 /// Reads the control archive.
 pub fn control(name: &str, file: impl Read) -> Result<Control, Error> {
@@ -124,38 +191,30 @@ pub fn control(name: &str, file: impl Read) -> Result<Control, Error> {
         package: name.to_owned(),
         reason,
     };
-    with_member(name, file, "control.tar", |tar| {
+    with_member(name, file, "control.tar", CONTROL, |tar| {
         let mut text = None;
         let mut files = BTreeMap::new();
-        let mut left = MOST_CONTROL;
-        for entry in tar
-            .entries()
-            .map_err(|error| bad(truncated("control.tar", &error)))?
-        {
-            let mut entry = entry.map_err(|error| bad(truncated("control.tar", &error)))?;
+        tar.each(|entry| {
             if !entry.header().entry_type().is_file() {
-                continue;
+                return Ok(());
             }
             let path = PathBuf::from(String::from_utf8_lossy(&entry.path_bytes()).into_owned());
             let Some(file) = path.file_name().and_then(|file| file.to_str()) else {
-                continue;
+                return Ok(());
             };
             let file = file.to_owned();
             let mode = entry.header().mode().unwrap_or(0o644) & 0o777;
             let mut bytes = Vec::new();
-            (&mut entry)
-                .take(left + 1)
+            entry
                 .read_to_end(&mut bytes)
                 .map_err(|error| bad(truncated("control.tar", &error)))?;
-            left = left
-                .checked_sub(bytes.len() as u64)
-                .ok_or_else(|| bad("its control archive is larger than 64 MiB".into()))?;
             if file == "control" {
                 text = Some(String::from_utf8_lossy(&bytes).into_owned());
             } else {
                 files.insert(file, (bytes, mode));
             }
-        }
+            Ok(())
+        })?;
         let text = text.ok_or_else(|| bad("its control archive has no `control`".into()))?;
         Ok(Control {
             fields: fields(&text),
@@ -164,13 +223,15 @@ pub fn control(name: &str, file: impl Read) -> Result<Control, Error> {
     })
 }
 
-/// Gives the data archive to `read`, and after it makes sure that the member ends properly.
+/// Gives the data archive, whose files may hold `room` bytes, to `read`, and after it makes
+/// sure that the member ends properly.
 pub fn data<T>(
     name: &str,
     file: impl Read,
+    room: u64,
     read: impl FnOnce(&mut Tar) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    with_member(name, file, "data.tar", read)
+    with_member(name, file, "data.tar", room, read)
 }
 
 /// What to say about a member that could not be read to its end.
@@ -187,21 +248,22 @@ pub fn truncated(member: &str, error: &std::io::Error) -> String {
 fn with_member<T>(
     name: &str,
     file: impl Read,
-    member: &str,
+    member: &'static str,
+    room: u64,
     read: impl FnOnce(&mut Tar) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let bad = |reason: String| Error::Package {
         package: name.to_owned(),
         reason,
     };
-    let foreign = |error: std::io::Error| bad(format!("not a Debian package: {error}"));
+    let not_one = |error: std::io::Error| bad(format!("not a Debian package: {error}"));
     let file = BufReader::with_capacity(64 * 1024, file);
-    let mut archive = ar::Archive::new(file).map_err(foreign)?;
+    let mut members = ar::Archive::new(file).map_err(not_one)?;
     let mut first = true;
-    while let Some(found) = archive.next_member().map_err(foreign)? {
+    while let Some(found) = members.next_member().map_err(not_one)? {
         if std::mem::take(&mut first) {
             let mut version = [0; 2];
-            let read = archive.read_exact(&mut version);
+            let read = members.read_exact(&mut version);
             if found != "debian-binary" || read.is_err() || version != *b"2." {
                 return Err(bad("not a Debian package of format 2".into()));
             }
@@ -210,25 +272,34 @@ fn with_member<T>(
         let Some(suffix) = found.strip_prefix(member) else {
             continue;
         };
-        let plain = BufReader::with_capacity(64 * 1024, &mut archive);
+        let plain = BufReader::with_capacity(64 * 1024, &mut members);
+        let damaged = |error: std::io::Error| bad(truncated(member, &error));
         let stream: Box<dyn Read> = match suffix {
             "" => Box::new(plain),
             ".gz" => Box::new(flate2::bufread::GzDecoder::new(plain)),
-            ".xz" => Box::new(liblzma::bufread::XzDecoder::new_stream(
-                plain,
-                liblzma::stream::Stream::new_stream_decoder(MOST_XZ, 0)
-                    .map_err(|error| bad(truncated(member, &error.into())))?,
-            )),
-            ".zst" => Box::new(
-                zstd::stream::read::Decoder::with_buffer(plain)
-                    .map_err(|error| bad(truncated(member, &error)))?,
-            ),
+            ".xz" => {
+                let decoder = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0);
+                let decoder = decoder.map_err(|error| damaged(error.into()))?;
+                Box::new(liblzma::bufread::XzDecoder::new_stream(plain, decoder))
+            }
+            ".zst" => {
+                let mut decoder =
+                    zstd::stream::read::Decoder::with_buffer(plain).map_err(damaged)?;
+                decoder.window_log_max(ZSTD_WINDOW).map_err(damaged)?;
+                Box::new(decoder)
+            }
             other => return Err(bad(format!("{member}{other}: unknown compression"))),
         };
-        let mut tar = tar::Archive::new(stream);
+        let meter = Meter::default();
+        let mut tar = Tar {
+            package: name,
+            member,
+            archive: tar::Archive::new(meter.on(stream)),
+            meter,
+            room,
+        };
         let value = read(&mut tar)?;
-        std::io::copy(&mut tar.into_inner(), &mut std::io::sink())
-            .map_err(|error| bad(truncated(member, &error)))?;
+        std::io::copy(&mut tar.archive.into_inner(), &mut std::io::sink()).map_err(damaged)?;
         return Ok(value);
     }
     Err(bad(format!("it has no {member}")))

@@ -160,6 +160,12 @@ pub enum Refusal {
     /// Hard link to something that this package did not unpack.
     #[error("it is a hard link to {0}, which the package does not ship")]
     HardLink(String),
+    /// A link that the package itself ships is one of its parents.
+    #[error("its path leads through {0}, which is a link in the same package")]
+    OwnLink(String),
+    /// A link among its parents leads to nothing in the tree.
+    #[error("its path leads through the link {0} to {1}, which is no directory of the tree")]
+    DeadLink(String, String),
     /// Device node where packages have none.
     #[error("it is a device node outside /dev")]
     Device,
@@ -194,6 +200,9 @@ impl Error {
             Error::NotCached { .. } => "run `muster fetch`, or build without --offline".into(),
             Error::Digest { .. } => {
                 "the cached file is damaged: delete it and run `muster fetch`".into()
+            }
+            Error::Package { .. } | Error::Refused { .. } => {
+                "the file is the one that the archive's index names, so the archive itself is wrong: leave the package out, or pin another version of it with `muster lock STACK --update`, and tell whoever publishes the archive".into()
             }
             Error::Conflict { .. } => "leave one of the two packages out of the role".into(),
             Error::Program { tail, .. } => tail.clone(),

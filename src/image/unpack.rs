@@ -7,6 +7,7 @@
 use super::deb::{self, Control, Store};
 use super::diversion::Diversions;
 use super::error::{Error, Refusal};
+use super::ground::Ground;
 use super::member::{Kind, Member, Meta, Unreadable, canonical, names};
 use crate::packages::lock::Package;
 use md5::{Digest, Md5};
@@ -28,6 +29,15 @@ pub struct Loaded<'a> {
     pub package: &'a Package,
     /// Its control archive.
     pub control: Control,
+}
+
+/// Bytes that the files of a package may hold: four times what it announces, since
+/// `Installed-Size` (deb-control(5)) is an estimate in KiB; 256 MiB for one that announces
+/// little or nothing, 32 GiB for one that announces anything.
+fn room(control: &Control) -> u64 {
+    let announced = control.field("Installed-Size").unwrap_or_default();
+    let announced = announced.parse().unwrap_or(0_u64).saturating_mul(1024);
+    announced.saturating_mul(4).clamp(256 << 20, 32 << 30)
 }
 
 /// What unpacking one package leaves for dpkg's database.
@@ -57,6 +67,7 @@ pub struct Unpacker {
     /// (who replaces, whose files).
     replaces: BTreeSet<(String, String)>,
     state: Mutex<State>,
+    ground: Ground,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +96,7 @@ impl Unpacker {
             root: root.into(),
             replaces,
             state: Mutex::default(),
+            ground: Ground::default(),
         }
     }
 
@@ -149,15 +161,15 @@ impl Unpacker {
     ) -> Result<Unpacked, Error> {
         let key = loaded.package.key();
         let file = store.package(loaded.package)?;
-        deb::data(&key, file, |tar| {
+        deb::data(&key, file, room(&loaded.control), |tar| {
             self.archive(tar, loaded, order, diversions, only)
         })
     }
 
     /// Unpacks one data archive; of its files `only` these, when given.
-    fn archive<R: Read>(
+    fn archive(
         &self,
-        tar: &mut tar::Archive<R>,
+        tar: &mut deb::Tar,
         loaded: &Loaded,
         order: usize,
         diversions: &Diversions,
@@ -171,33 +183,41 @@ impl Unpacker {
         };
         let mut unpacked = Unpacked::default();
         let mut shipped = BTreeSet::new();
+        let mut links = BTreeSet::new();
         let mut buffer = vec![0; 64 * 1024];
-        for entry in tar.entries().map_err(damaged)? {
-            let mut entry = entry.map_err(damaged)?;
+        tar.each(|entry| {
             let raw = entry.path_bytes().into_owned();
             let refused = |refusal: Refusal| Error::Refused {
                 package: name.to_owned(),
                 member: String::from_utf8_lossy(&raw).into_owned(),
                 refusal,
             };
-            let member = Member::read(&entry, order).map_err(|error| match error {
+            let member = Member::read(entry, order).map_err(|error| match error {
                 Unreadable::Damaged(error) => damaged(error),
                 Unreadable::Refused(refusal) => refused(refusal),
             })?;
-            let Some(member) = member else { continue };
+            let Some(member) = member else {
+                return Ok(());
+            };
             let meta = member.meta;
             let listed = member.listed();
             if member.kind == Kind::Directory {
-                self.directory(&member.path, meta)?;
+                let path = self.ground.settle(&self.root, &member.path, &links);
+                self.directory(&path.map_err(refused)?, meta)?;
                 unpacked.list.push(listed);
-                continue;
+                return Ok(());
             }
             if only.is_some_and(|only| !only.contains(&listed)) {
                 shipped.insert(listed);
-                continue;
+                return Ok(());
             }
-            let landing = diversions.landing(&listed, name).to_owned();
-            let target = self.root.join(&landing[1..]);
+            let settle = |path: &str| {
+                let landing = diversions.landing(path, name);
+                let settled = self.ground.settle(&self.root, &landing[1..], &links);
+                settled.map_err(refused)
+            };
+            let landing = settle(&listed)?;
+            let target = self.root.join(&landing);
             let failed = |error: io::Error| match error.kind() {
                 io::ErrorKind::IsADirectory => refused(Refusal::Occupied),
                 _ => Error::Io {
@@ -207,11 +227,11 @@ impl Unpacker {
                 },
             };
             if member.kind == Kind::Device {
-                continue;
+                return Ok(());
             }
             shipped.insert(listed.clone());
             if !self.claim(&landing, &listed, loaded)? {
-                continue;
+                return Ok(());
             }
             unpacked.list.push(listed.clone());
             if let Kind::HardLink(source, written) = member.kind {
@@ -219,7 +239,7 @@ impl Unpacker {
                 if !shipped.contains(&source) {
                     return Err(refused(Refusal::HardLink(written)));
                 }
-                let source = self.root.join(&diversions.landing(&source, name)[1..]);
+                let source = self.root.join(settle(&source)?);
                 self.place(&target, || fs::hard_link(&source, &target))
                     .map_err(failed)?;
             } else if let Kind::Symlink(link) = member.kind {
@@ -227,6 +247,7 @@ impl Unpacker {
                     self.place(&target, || symlink(&link, &target))
                         .map_err(failed)?;
                 }
+                links.insert(member.path);
                 lchown(&target, Some(meta.uid), Some(meta.gid)).map_err(failed)?;
                 let time = TimeSpec::new(meta.mtime, 0);
                 utimensat(
@@ -273,7 +294,8 @@ impl Unpacker {
                 .map_err(failed)?;
                 lchown(&target, Some(meta.uid), Some(meta.gid)).map_err(failed)?;
             }
-        }
+            Ok(())
+        })?;
         Ok(unpacked)
     }
 
@@ -359,7 +381,7 @@ impl Unpacker {
     /// Whether `loaded` may write `landing`; by `Replaces` when another package ships it too.
     fn claim(&self, landing: &str, listed: &str, loaded: &Loaded) -> Result<bool, Error> {
         let name = &loaded.package.name;
-        let key = canonical(&landing[1..]).into_bytes();
+        let key = canonical(landing).into_bytes();
         let mut state = self.state();
         let Some(owner) = state.owners.get(&key).cloned() else {
             state.owners.insert(key, name.clone());
@@ -373,9 +395,12 @@ impl Unpacker {
         } else if self.replaces.contains(&(owner.clone(), name.clone())) {
             (owner, name.clone())
         } else {
-            let (first, second) = (owner, name.clone());
+            // In one order, whichever of the two was faster.
+            let mut both = [owner, name.clone()];
+            both.sort();
+            let [first, second] = both;
             return Err(Error::Conflict {
-                path: listed.to_owned(),
+                path: format!("/{}", canonical(landing)),
                 first,
                 second,
             });

@@ -52,6 +52,9 @@ pub enum PackagesError {
     /// The user's configuration.
     #[error(transparent)]
     Preferences(#[from] PreferencesError),
+    /// The system has no memory for another thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// A locked file did not arrive.
     #[error("{package} cannot be fetched: {source}")]
     Fetch {

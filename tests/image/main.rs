@@ -2,6 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
+// The signed archive and its mirror, of which the tests of packages use more.
+#[allow(dead_code)]
+#[path = "../packages/archive.rs"]
+mod archive;
+#[allow(dead_code)]
+#[path = "../packages/key.rs"]
+mod key;
+#[allow(dead_code)]
+#[path = "../packages/server.rs"]
+mod server;
+
+mod limits;
+mod links;
 mod package;
 mod refusals;
 mod replaced;

@@ -1,12 +1,15 @@
-//! Packages made in memory, hostile ones included, and a cache that holds them.
+//! Packages made in memory, hostile ones included, and the way of an image to them: a signed
+//! archive that a mirror serves, a lock, the cache, a root.
 
+use crate::archive::{Miniature, Suite, mirrors, stack};
+use crate::key::Key;
+use indicatif::ProgressBar;
 use muster::image::deb::Store;
 use muster::image::diversion::Diversions;
 use muster::image::unpack::{Unpacked, Unpacker, load};
 use muster::image::{Error, deb};
-use muster::packages::cache::Cache;
+use muster::packages::fetch::fetch;
 use muster::packages::lock::Package;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use tar::{EntryType, Header};
 
@@ -15,30 +18,30 @@ pub struct Member {
     pub path: &'static str,
     pub kind: EntryType,
     /// Content of a file, target of a link.
-    pub content: &'static str,
+    pub content: String,
 }
 
-pub fn file(path: &'static str, content: &'static str) -> Member {
+pub fn file(path: &'static str, content: &str) -> Member {
     Member {
         path,
         kind: EntryType::Regular,
-        content,
+        content: content.to_owned(),
     }
 }
 
-pub fn link(path: &'static str, to: &'static str) -> Member {
+pub fn link(path: &'static str, to: &str) -> Member {
     Member {
         path,
         kind: EntryType::Link,
-        content: to,
+        content: to.to_owned(),
     }
 }
 
-pub fn symlink(path: &'static str, to: &'static str) -> Member {
+pub fn symlink(path: &'static str, to: &str) -> Member {
     Member {
         path,
         kind: EntryType::Symlink,
-        content: to,
+        content: to.to_owned(),
     }
 }
 
@@ -46,7 +49,7 @@ pub fn device(path: &'static str) -> Member {
     Member {
         path,
         kind: EntryType::Char,
-        content: "",
+        content: String::new(),
     }
 }
 
@@ -54,7 +57,7 @@ pub fn directory(path: &'static str) -> Member {
     Member {
         path,
         kind: EntryType::Directory,
-        content: "",
+        content: String::new(),
     }
 }
 
@@ -71,7 +74,7 @@ pub fn data(members: &[Member]) -> Vec<u8> {
         header.set_gid(nix::unistd::getgid().as_raw().into());
         header.set_mtime(1_000_000_000);
         let content = match member.kind {
-            EntryType::Regular => member.content,
+            EntryType::Regular => member.content.as_str(),
             _ => "",
         };
         if content.is_empty() && !member.content.is_empty() {
@@ -98,61 +101,49 @@ pub fn package(control: &str, name: &str, data: &[u8]) -> Vec<u8> {
         .append_data(&mut header, "./control", control.as_bytes())
         .unwrap();
     let control = archive.into_inner().unwrap();
+    members(&[("control.tar", &control), (name, data)])
+}
+
+/// A package file with these members after its first.
+pub fn members(all: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = ar::Builder::new(Vec::new());
-    let members: [(&str, &[u8]); 3] = [
-        ("debian-binary", b"2.0\n"),
-        ("control.tar", &control),
-        (name, data),
-    ];
-    for (name, content) in members {
+    let first: (&str, &[u8]) = ("debian-binary", b"2.0\n");
+    for (name, content) in std::iter::once(&first).chain(all) {
         let header = ar::Header::new(name.as_bytes().to_vec(), content.len() as u64);
-        builder.append(&header, content).unwrap();
+        builder.append(&header, *content).unwrap();
     }
     builder.into_inner().unwrap()
 }
 
-/// A cache and a root to unpack into.
+/// An archive of packages, a cache, and a root to unpack into.
 pub struct Bench {
-    folder: tempfile::TempDir,
-    packages: Vec<Package>,
+    mini: Miniature,
+    names: Vec<String>,
 }
 
 impl Bench {
     pub fn new() -> Bench {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("root")).unwrap();
+        let mini = Miniature::new(Key::new());
+        std::fs::create_dir(mini.folder.path().join("root")).unwrap();
         Bench {
-            folder,
-            packages: Vec::new(),
+            mini,
+            names: Vec::new(),
         }
     }
 
     pub fn root(&self) -> PathBuf {
-        self.folder.path().join("root")
+        self.mini.folder.path().join("root")
     }
 
-    pub fn cache(&self) -> PathBuf {
-        self.folder.path().join("cache")
+    /// Where a package of the cache is.
+    pub fn cached(&self, package: &Package) -> PathBuf {
+        self.mini.cache().path(&package.sha256)
     }
 
-    /// Puts a package into the cache.
-    pub fn add(&mut self, name: &str, content: &[u8]) -> &Package {
-        let sha256 = hex::encode(Sha256::digest(content));
-        let path = Cache::new(self.cache()).path(&sha256);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-        self.packages.push(Package {
-            name: name.into(),
-            version: "1".into(),
-            architecture: "all".into(),
-            base: "debian-12".into(),
-            archive: "debian".into(),
-            suite: "bookworm".into(),
-            path: format!("pool/{name}.deb"),
-            size: content.len() as u64,
-            sha256,
-        });
-        self.packages.last().unwrap()
+    /// Puts a package into the archive.
+    pub fn add(&mut self, name: &str, content: &[u8]) {
+        self.mini.packages.insert(name.into(), content.into());
+        self.names.push(name.into());
     }
 
     /// A package of these members and no further control fields.
@@ -162,19 +153,73 @@ impl Bench {
         self.add(name, &content);
     }
 
-    /// Unpacks all packages.
+    /// Locks and fetches all packages; gives them in the order in which they were added.
+    pub fn fetched(&self) -> Vec<Package> {
+        let stanzas = self
+            .names
+            .iter()
+            .map(|name| format!("Package: {name}\nVersion: 1\n\n"));
+        self.mini
+            .write(&Suite::new("noble", &stanzas.collect::<String>()));
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let stack = stack(self.mini.base(&["noble"], &["main"]), &names);
+        let lock = self.mini.lock(&stack, 11, None, false).unwrap().lock;
+        let bar = ProgressBar::hidden();
+        fetch(&lock, &self.mini.cache(), Some(&mirrors(&stack)), &bar).unwrap();
+        let of = |name| lock.packages.iter().find(|package| package.name == name);
+        names
+            .into_iter()
+            .map(|name| of(name).unwrap().clone())
+            .collect()
+    }
+
+    /// Unpacks all packages at once.
     pub fn unpack(&self) -> Result<Vec<Unpacked>, Error> {
-        let store = Store::open(&self.cache())?;
-        let packages: Vec<&Package> = self.packages.iter().collect();
-        let loaded = load(&store, &packages)?;
+        let packages = self.fetched();
+        self.unpack_in_rounds(&[&packages.iter().collect::<Vec<_>>()])
+    }
+
+    /// Unpacks one package after the other.
+    pub fn unpack_one_by_one(&self) -> Result<Vec<Unpacked>, Error> {
+        let packages = self.fetched();
+        let packages: Vec<[&Package; 1]> = packages.iter().map(|package| [package]).collect();
+        let rounds: Vec<&[&Package]> = packages.iter().map(|round| &round[..]).collect();
+        self.unpack_in_rounds(&rounds)
+    }
+
+    pub fn unpack_in_rounds(&self, rounds: &[&[&Package]]) -> Result<Vec<Unpacked>, Error> {
+        let store = Store::open(self.mini.cache().root())?;
+        let loaded = load(&store, &rounds.concat())?;
         let loaded: Vec<_> = loaded.iter().collect();
         let unpacker = Unpacker::new(self.root(), &loaded);
-        unpacker.unpack(&store, &loaded, &Diversions::default())
+        let (mut start, mut unpacked) = (0, Vec::new());
+        for round in rounds {
+            let these = &loaded[start..start + round.len()];
+            unpacked.extend(unpacker.unpack(&store, these, &Diversions::default())?);
+            start += round.len();
+        }
+        Ok(unpacked)
     }
 
     /// What is wrong with the packages, in words.
-    pub fn refusal(&self) -> String {
-        self.unpack().unwrap_err().to_string()
+    pub fn refusal(self) -> String {
+        let error = self.unpack().unwrap_err();
+        self.words(error)
+    }
+
+    /// An error in words, after which the cache is as sound as before, nothing but the root was
+    /// written, and an honest package can be unpacked.
+    pub fn words(mut self, error: Error) -> String {
+        assert_ne!(error.hint(), "", "{error}");
+        self.mini.is_unharmed();
+        self.names.clear();
+        std::fs::remove_dir_all(self.root()).unwrap();
+        std::fs::create_dir(self.root()).unwrap();
+        self.simple("good", &[file("./usr/share/good", "words")]);
+        self.unpack().unwrap();
+        assert_eq!(self.read("usr/share/good"), "words");
+        self.mini.is_unharmed();
+        error.to_string()
     }
 
     pub fn read(&self, path: &str) -> String {

@@ -107,29 +107,55 @@ fn what_is_not_a_package_is_called_so() {
 }
 
 #[test]
-fn a_control_archive_that_would_fill_the_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    let control = CONTROL.to_owned() + &"\n".repeat(64 << 20);
+fn a_file_that_is_not_the_pinned_one_is_refused_before_it_is_read() {
+    let mut bench = Bench::new();
+    let content = package(CONTROL, "data.tar", &data(&[file("./x", "words")]));
+    bench.add("evil", &content);
+    let packages = bench.fetched();
+    let path = bench.cached(&packages[0]);
+    std::fs::write(&path, b"other").unwrap();
+    let error = bench.unpack_in_rounds(&[&[&packages[0]]]).unwrap_err();
+    std::fs::remove_file(path).unwrap();
+    let found = "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa";
     assert_eq!(
-        control_of(folder.path(), &package(&control, "data.tar", b""))
-            .unwrap_err()
-            .to_string(),
-        "x: its control archive is larger than 64 MiB"
+        bench.words(error),
+        format!(
+            "evil:all=1: the cached file has SHA-256 {found}, the lock pins {}",
+            packages[0].sha256
+        )
     );
 }
 
 #[test]
-fn a_file_that_is_not_the_pinned_one_is_refused_before_it_is_read() {
-    let mut bench = Bench::new();
-    let content = package(CONTROL, "data.tar", &data(&[file("./x", "words")]));
-    let sha256 = bench.add("evil", &content).sha256.clone();
-    let path = muster::packages::cache::Cache::new(bench.cache()).path(&sha256);
-    std::fs::write(path, b"other").unwrap();
-    let found = "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa";
-    assert_eq!(
-        bench.refusal(),
-        format!("evil:all=1: the cached file has SHA-256 {found}, the lock pins {sha256}")
-    );
+fn an_outer_archive_that_lies_about_its_names_and_sizes() {
+    let honest = package(CONTROL, "data.tar", &data(&[file("./x", "words")]));
+    let header =
+        |name: &str, size: &str| format!("{name:<16}0           0     0     100644  {size:<10}`\n");
+    for (more, words) in [
+        (header("/9999", "0"), "it has no control.tar"),
+        (
+            header("//", "9999999999"),
+            "not a Debian package: unexpected end of file",
+        ),
+        (
+            header("#1/9999999999", "9999999999"),
+            "not a Debian package: unexpected end of file",
+        ),
+        (
+            header("control.tar", "many"),
+            "not a Debian package: the size of a member is no number",
+        ),
+        (
+            "half".into(),
+            "not a Debian package: failed to fill whole buffer",
+        ),
+    ] {
+        // After `debian-binary`: 8 bytes of magic, 60 of header, 4 of content.
+        let content = [&honest[..72], more.as_bytes()].concat();
+        let mut bench = Bench::new();
+        bench.add("evil", &content);
+        assert_eq!(bench.refusal(), format!("evil:all=1: {words}"));
+    }
 }
 
 #[test]

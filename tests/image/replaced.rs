@@ -1,6 +1,6 @@
 //! Files that two packages ship.
 
-use crate::package::{Bench, data, file, link, package};
+use crate::package::{Bench, data, directory, file, link, package, symlink};
 
 #[test]
 fn the_replacing_package_wins_in_either_order() {
@@ -33,12 +33,23 @@ fn two_owners_of_one_file_are_an_error() {
     let mut bench = Bench::new();
     bench.simple("one", &[file("./bin/tool", "1")]);
     bench.simple("two", &[file("./usr/bin/tool", "2")]);
-    let words = bench.refusal();
-    let ways = [
-        "one and two both ship /usr/bin/tool, and neither replaces the other",
-        "two and one both ship /bin/tool, and neither replaces the other",
-    ];
-    assert!(ways.contains(&words.as_str()), "{words}");
+    assert_eq!(
+        bench.refusal(),
+        "one and two both ship /usr/bin/tool, and neither replaces the other"
+    );
+}
+
+#[test]
+fn two_owners_of_one_file_are_found_behind_a_link() {
+    let mut bench = Bench::new();
+    bench.simple("one", &[directory("./opt/"), symlink("./srv", "opt")]);
+    bench.simple("two", &[file("./opt/tool", "2")]);
+    bench.simple("three", &[file("./srv/tool", "3")]);
+    let error = bench.unpack_one_by_one().unwrap_err();
+    assert_eq!(
+        bench.words(error),
+        "three and two both ship /opt/tool, and neither replaces the other"
+    );
 }
 
 #[test]

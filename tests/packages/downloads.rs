@@ -115,6 +115,13 @@ fn a_file_that_is_gone_or_changed_is_named() {
          names: its SHA-256 is "
     ));
     assert!(!mini.cache().has(&lock.packages[1].sha256));
+    put(&path, &honest[..5]);
+    let error = fetch(&lock, &mini.cache(), Some(&mirrors), &bar).unwrap_err();
+    assert_eq!(
+        words(error),
+        "b:all=2 cannot be fetched: [mirror]/pool/b_2_all.deb is not the file the lock or index \
+         names: it has 5 bytes, not 8"
+    );
     put(&path, &[honest.as_slice(), b"more"].concat());
     let error = fetch(&lock, &mini.cache(), Some(&mirrors), &bar).unwrap_err();
     assert_eq!(
@@ -146,6 +153,10 @@ fn a_mirror_that_never_gives_the_file_is_given_up_in_words() {
         ),
         (
             Mood::Redirecting(u32::MAX),
+            "[mirror]/pool/a_1_all.deb: redirected more than 5 times",
+        ),
+        (
+            Mood::Luring,
             "[mirror]/pool/a_1_all.deb: redirected more than 5 times",
         ),
         (

@@ -28,6 +28,8 @@ pub enum Mood {
     Endless,
     /// Sends each request on to another address, so many times.
     Redirecting(u32),
+    /// Sends each request on to a file of the workstation.
+    Luring,
     /// Answers `Range` requests with 416.
     Unsatisfied,
 }
@@ -102,6 +104,13 @@ fn answer(
                 continue;
             }
             path = rest;
+        }
+        if mood == Mood::Luring {
+            stream
+                .write_all(b"HTTP/1.1 302 Found\r\nLocation: file:///etc/hostname\r\n")
+                .ok()?;
+            stream.write_all(b"Content-Length: 0\r\n\r\n").ok()?;
+            continue;
         }
         if mood == Mood::Mute {
             std::thread::sleep(LONG);

@@ -8,10 +8,22 @@
 
 use super::dependency::{self, Group, Relation};
 use super::index::{IndexError, Universe};
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 
 /// How many choices may be taken back before the search gives up.
 const RESTARTS: usize = 64;
+
+/// Packages that may need one another in a row. The longest chain of a whole desktop has some
+/// hundreds.
+const DEPTH: usize = 5_000;
+
+/// Packages of one role. All of Debian has about as many.
+const LARGEST: usize = 70_000;
+
+/// Choices that a search may make, those that are taken back included. A server needs some
+/// hundreds; alternatives made to mislead double it with each further one.
+const CHOICES: usize = 500_000;
 
 /// Why no closure exists; reads on from "role office needs …".
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -31,6 +43,14 @@ pub enum Unsatisfied {
         chain: Vec<String>,
         /// What is wrong with the last of them.
         cause: Cause,
+    },
+    /// An index made to keep the search busy for ever.
+    #[error("{name}, {what}")]
+    Excess {
+        /// A requested package.
+        name: String,
+        /// What is beyond all measure.
+        what: String,
     },
     /// An index contradicts itself.
     #[error("packages whose index makes no sense: {0}")]
@@ -100,10 +120,11 @@ pub fn resolve(
         }
     }
     let relations = Relations::default();
+    let choices = Cell::new(0);
     let mut avoided = BTreeSet::new();
     let mut first = None;
     loop {
-        let mut search = Search::new(universe, &relations, recommends, &avoided);
+        let mut search = Search::new(universe, &relations, recommends, &avoided, &choices);
         match search.all(&wanted)? {
             Ok(()) => return Ok(search.trail.into_iter().collect()),
             Err(failure) => {
@@ -126,7 +147,7 @@ pub fn resolve(
 /// The relation fields of candidates, read when first needed.
 #[derive(Default)]
 struct Relations<'a> {
-    read: std::cell::RefCell<HashMap<usize, std::rc::Rc<Fields<'a>>>>,
+    read: RefCell<HashMap<usize, std::rc::Rc<Fields<'a>>>>,
 }
 
 /// The relations of one candidate.
@@ -175,13 +196,15 @@ impl<'a> Relations<'a> {
 }
 
 /// The result of a branch: outer errors end the search, inner ones try the next alternative.
-type Branch = Result<Result<(), Failure>, IndexErrorText>;
+type Branch = Result<Result<(), Failure>, Unsatisfied>;
 
 struct Search<'u, 'a> {
     universe: &'u Universe<'a>,
     relations: &'u Relations<'a>,
     recommends: bool,
     avoided: &'u BTreeSet<usize>,
+    /// How many there were, in this search and those before it.
+    choices: &'u Cell<usize>,
     chosen: Vec<bool>,
     /// Choices in the order they were made, so that a branch can be taken back.
     trail: Vec<usize>,
@@ -197,12 +220,14 @@ impl<'u, 'a> Search<'u, 'a> {
         relations: &'u Relations<'a>,
         recommends: bool,
         avoided: &'u BTreeSet<usize>,
+        choices: &'u Cell<usize>,
     ) -> Self {
         Search {
             universe,
             relations,
             recommends,
             avoided,
+            choices,
             chosen: vec![false; universe.candidates.len()],
             trail: Vec::new(),
             refusals: HashMap::new(),
@@ -234,11 +259,28 @@ impl<'u, 'a> Search<'u, 'a> {
         }
     }
 
+    /// Fails when the search has left all measure.
+    fn measured(&self) -> Result<(), Unsatisfied> {
+        self.choices.set(self.choices.get() + 1);
+        let what = if self.path.len() > DEPTH {
+            format!("whose needs form a chain of more than {DEPTH} packages")
+        } else if self.trail.len() > LARGEST {
+            format!("with which the role has more than {LARGEST} packages")
+        } else if self.choices.get() > CHOICES {
+            format!("for whose needs {CHOICES} choices were tried")
+        } else {
+            return Ok(());
+        };
+        let name = self.path.first().cloned().unwrap_or_default();
+        Err(Unsatisfied::Excess { name, what })
+    }
+
     /// Marks a package chosen unless it clashes.
     fn choose(&mut self, id: usize) -> Branch {
         if self.chosen[id] {
             return Ok(Ok(()));
         }
+        self.measured()?;
         if self.avoided.contains(&id) {
             return Ok(Err(self.failure(Cause::Avoided, None)));
         }

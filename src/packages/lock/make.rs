@@ -89,12 +89,12 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
             versions(options.previous, &base.name)
         };
         let start = std::time::Instant::now();
-        let locked = match lock_base(stack, base, &suites, &kept) {
+        let locked = match with_stack(|| lock_base(stack, base, &suites, &kept)) {
             Err(PackagesError::Unsatisfied { .. } | PackagesError::Cycle { .. })
                 if !kept.is_empty() =>
             {
                 renewed.push(base.name.clone());
-                lock_base(stack, base, &suites, &BTreeMap::new())?
+                with_stack(|| lock_base(stack, base, &suites, &BTreeMap::new()))?
             }
             other => other?,
         };
@@ -138,6 +138,24 @@ fn read_base(reader: &Reader<'_>, base: &Base) -> Result<Vec<Suite>, PackagesErr
                 Err(panic) => std::panic::resume_unwind(panic),
             })
             .collect()
+    })
+}
+
+/// Resolving and ordering recurse along chains of needs; how long those are, the archive says.
+/// The memory of a stack is taken only as far as it is used.
+fn with_stack(
+    work: impl FnOnce() -> Result<LockedBase, PackagesError> + Send,
+) -> Result<LockedBase, PackagesError> {
+    const STACK: usize = 256 << 20;
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(STACK);
+        let thread = builder
+            .spawn_scoped(scope, work)
+            .map_err(PackagesError::Thread)?;
+        match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     })
 }
 

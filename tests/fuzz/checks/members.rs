@@ -4,31 +4,32 @@ use muster::image::member::{Kind, Member, canonical, member_path};
 use std::io::Read;
 
 pub fn check(bytes: &[u8]) {
-    read(&mut tar::Archive::new(bytes));
-}
-
-/// Reads every member up to the first that cannot be taken.
-pub fn read<R: Read>(tar: &mut tar::Archive<R>) {
+    let mut tar = tar::Archive::new(bytes);
     let Ok(entries) = tar.entries() else { return };
     for entry in entries {
         let Ok(mut entry) = entry else { return };
-        let Ok(member) = Member::read(&entry, 7) else {
-            return;
-        };
-        let Some(member) = member else { continue };
-        stays_inside(&member.path);
-        stays_inside(&canonical(&member.path));
-        assert!(member.listed().starts_with('/'));
-        assert_eq!(member.meta.mode & !0o7777, 0);
-        match &member.kind {
-            Kind::HardLink(to, _) => stays_inside(to),
-            Kind::Device => assert!(member.path.starts_with("dev/")),
-            _ => {}
-        }
-        if std::io::copy(&mut entry, &mut std::io::sink()).is_err() {
+        if !holds(&entry) || std::io::copy(&mut entry, &mut std::io::sink()).is_err() {
             return;
         }
     }
+}
+
+/// Whether a member can be taken; if so, it stays where it belongs.
+pub fn holds<R: Read>(entry: &tar::Entry<'_, R>) -> bool {
+    let Ok(member) = Member::read(entry, 7) else {
+        return false;
+    };
+    let Some(member) = member else { return true };
+    stays_inside(&member.path);
+    stays_inside(&canonical(&member.path));
+    assert!(member.listed().starts_with('/'));
+    assert_eq!(member.meta.mode & !0o7777, 0);
+    match &member.kind {
+        Kind::HardLink(to, _) => stays_inside(to),
+        Kind::Device => assert!(member.path.starts_with("dev/")),
+        _ => {}
+    }
+    true
 }
 
 /// Joined to a folder, the path is in this folder; and it is spelled in one way only.

@@ -18,9 +18,11 @@ pub fn check(bytes: &[u8]) {
         let again = deb::control("fuzz", pack(&control).as_slice()).unwrap();
         assert_eq!(again.files, control.files);
     }
-    let _ = deb::data("fuzz", bytes, |tar| {
-        super::members::read(tar);
-        Ok(())
+    let _ = deb::data("fuzz", bytes, MOST as u64, |tar| {
+        tar.each(|entry| {
+            super::members::holds(entry);
+            Ok(())
+        })
     });
 }
 
