@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 
 /// The option, on every command that takes long.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// Progress as JSON lines on this open descriptor (docs/schemas/progress.json)
     #[arg(long, value_name = "N", value_parser = Descriptor::inherited)]
