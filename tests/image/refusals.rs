@@ -1,6 +1,8 @@
 //! Packages that must not be unpacked, each refused with its own words.
 
-use crate::package::{Bench, control_of, data, device, directory, file, link, package, symlink};
+use crate::package::{
+    Bench, Member, control_of, data, device, directory, file, link, package, symlink,
+};
 
 const CONTROL: &str = "Package: evil\nVersion: 1\nArchitecture: all\n";
 
@@ -172,4 +174,26 @@ fn a_link_in_a_package_may_point_anywhere() {
     assert_eq!(unpacked[0].list, ["/etc/mtab", "/a"]);
     let target = std::fs::read_link(bench.root().join("etc/mtab")).unwrap();
     assert_eq!(target.to_str(), Some("../proc/self/mounts"));
+}
+
+#[test]
+fn every_kind_of_refusal_says_what_to_do() {
+    let advice = |packages: &[(&str, &[Member])]| {
+        let mut bench = Bench::new();
+        for (name, members) in packages {
+            bench.simple(name, members);
+        }
+        bench.unpack().unwrap_err().hint()
+    };
+    let wrong = "the file is the one that the archive's index names, so the archive itself is \
+        wrong: leave the package out, or pin another version of it with `muster lock STACK \
+        --update`, and tell whoever publishes the archive";
+    assert_eq!(advice(&[("evil", &[device("./usr/mem")])]), wrong);
+    let mut bench = Bench::new();
+    bench.add("evil", &package(CONTROL, "data.tar.rar", b"x"));
+    assert_eq!(bench.unpack().unwrap_err().hint(), wrong);
+    assert_eq!(
+        advice(&[("one", &[file("./a", "1")]), ("two", &[file("./a", "2")])]),
+        "leave one of the two packages out of the role"
+    );
 }

@@ -185,6 +185,7 @@ fn cycles(closure: &BTreeSet<usize>, edges: &BTreeMap<usize, Vec<usize>>) -> Vec
         edges,
         numbers: BTreeMap::new(),
         stack: Vec::new(),
+        open: BTreeSet::new(),
         found: Vec::new(),
     };
     for id in closure {
@@ -199,6 +200,8 @@ struct Tarjan<'e> {
     edges: &'e BTreeMap<usize, Vec<usize>>,
     numbers: BTreeMap<usize, usize>,
     stack: Vec<usize>,
+    /// What is on the stack.
+    open: BTreeSet<usize>,
     found: Vec<Vec<usize>>,
 }
 
@@ -207,10 +210,11 @@ impl Tarjan<'_> {
         let number = self.numbers.len();
         self.numbers.insert(id, number);
         self.stack.push(id);
+        self.open.insert(id);
         let mut lowest = number;
         for need in self.edges.get(&id).into_iter().flatten() {
             if let Some(known) = self.numbers.get(need) {
-                if self.stack.contains(need) {
+                if self.open.contains(need) {
                     lowest = lowest.min(*known);
                 }
             } else {
@@ -218,9 +222,12 @@ impl Tarjan<'_> {
             }
         }
         if lowest == number
-            && let Some(at) = self.stack.iter().position(|other| *other == id)
+            && let Some(at) = self.stack.iter().rposition(|other| *other == id)
         {
             let component = self.stack.split_off(at);
+            for member in &component {
+                self.open.remove(member);
+            }
             self.found.push(component);
         }
         lowest

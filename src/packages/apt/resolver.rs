@@ -18,9 +18,6 @@ const RESTARTS: usize = 64;
 /// hundreds.
 const DEPTH: usize = 5_000;
 
-/// Packages of one role. All of Debian has about as many.
-const LARGEST: usize = 70_000;
-
 /// Choices that a search may make, those that are taken back included. A server needs some
 /// hundreds; alternatives made to mislead double it with each further one.
 const CHOICES: usize = 500_000;
@@ -264,8 +261,6 @@ impl<'u, 'a> Search<'u, 'a> {
         self.choices.set(self.choices.get() + 1);
         let what = if self.path.len() > DEPTH {
             format!("whose needs form a chain of more than {DEPTH} packages")
-        } else if self.trail.len() > LARGEST {
-            format!("with which the role has more than {LARGEST} packages")
         } else if self.choices.get() > CHOICES {
             format!("for whose needs {CHOICES} choices were tried")
         } else {
