@@ -29,6 +29,8 @@ pub struct Suite {
     pub by_hash: bool,
     /// `.xz`, `.gz`, `.zst` or nothing.
     pub suffix: &'static str,
+    /// Bytes that the packed index holds and the release file does not speak of.
+    pub swollen: usize,
     pub digest: HashAlgorithm,
     pub signature_lives: Option<u32>,
 }
@@ -44,6 +46,7 @@ impl Suite {
             valid_days: None,
             by_hash: true,
             suffix: ".xz",
+            swollen: 0,
             digest: HashAlgorithm::Sha256,
             signature_lives: None,
         }
@@ -109,7 +112,8 @@ impl Miniature {
             let index = self.complete(stanzas);
             let plain = format!("{component}/binary-amd64/Packages");
             listed += &line(index.as_bytes(), &plain);
-            let packed = pack(index.as_bytes(), suite.suffix);
+            let swollen = index + &"\n".repeat(suite.swollen);
+            let packed = pack(swollen.as_bytes(), suite.suffix);
             let name = format!("{plain}{}", suite.suffix);
             listed += &line(&packed, &name);
             let place = if suite.by_hash {

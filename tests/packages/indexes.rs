@@ -55,6 +55,28 @@ fn a_flipped_byte_in_an_index_or_a_package() {
 }
 
 #[test]
+fn an_index_that_unpacks_to_more_than_the_release_says() {
+    for suffix in [".xz", ".gz", ".zst"] {
+        let mini = Miniature::new(Key::new());
+        mini.write(&Suite {
+            suffix,
+            swollen: 16 << 20,
+            ..noble()
+        });
+        let release = std::fs::read_to_string(mini.mirror().join("dists/noble/InRelease")).unwrap();
+        let line = release.lines().find(|line| line.ends_with("/Packages"));
+        let size = line.unwrap().split_whitespace().nth(1).unwrap().to_owned();
+        assert_eq!(
+            refusal(&mini, 11),
+            format!(
+                "main/binary-amd64/Packages{suffix} of noble (archive mini of mini-1) cannot be \
+                 unpacked: it holds more than {size} bytes"
+            )
+        );
+    }
+}
+
+#[test]
 fn a_release_of_one_day_with_the_index_of_another() {
     for by_hash in [true, false] {
         let mini = Miniature::new(Key::new());

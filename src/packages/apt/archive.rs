@@ -9,6 +9,7 @@ use crate::packages::http::{HttpError, Transport};
 use crate::packages::lock::Release;
 use crate::profile::{Archive, Base};
 use jiff::Timestamp;
+use liblzma::stream::{CONCATENATED, Stream};
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -16,6 +17,8 @@ use std::path::PathBuf;
 const RELEASE_LIMIT: u64 = 16 << 20;
 /// No index is larger, whatever the release file says.
 const INDEX_LIMIT: u64 = 1 << 30;
+/// Bytes that unpacking xz may take: `xz -9` needs 65 MiB.
+const XZ_MEMORY: u64 = 256 << 20;
 
 /// How suites are read.
 #[derive(Debug)]
@@ -347,7 +350,9 @@ impl Place<'_> {
         let file = std::fs::File::open(self.reader.cache.path(&listed.sha256))
             .map_err(|error| error.to_string())?;
         let reader: Box<dyn Read> = if path.ends_with(".xz") {
-            Box::new(liblzma::read::XzDecoder::new_multi_decoder(file))
+            let decoder = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED);
+            let decoder = decoder.map_err(|error| error.to_string())?;
+            Box::new(liblzma::read::XzDecoder::new_stream(file, decoder))
         } else if path.ends_with(".zst") {
             Box::new(zstd::Decoder::new(file).map_err(|error| error.to_string())?)
         } else if path.ends_with(".gz") {
