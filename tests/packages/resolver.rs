@@ -78,6 +78,24 @@ fn alternatives_provides_and_versions_are_chosen_as_apt_does() {
             "a zutty",
         ),
         (
+            "not the one that another package has named before",
+            "0 1; Breaks: zutty (<< 1)\na 1; Depends: term\nkitty 1; Provides: term\nzutty 1; Provides: term",
+            &["a"],
+            "a kitty",
+        ),
+        (
+            "the last one in the order of the index, whatever its name",
+            "a 1; Depends: term\nzutty 1; Provides: term\nkitty 1; Provides: term",
+            &["a"],
+            "a kitty",
+        ),
+        (
+            "a conflict with a package of another architecture is none",
+            "a 1; Depends: b, c\nb 1; Conflicts: c:i386\nc 1; Breaks: b:x32",
+            &["a"],
+            "a b c",
+        ),
+        (
             "a protected provider before one of a higher priority",
             "a 1; Depends: init\nb 1; Provides: init; Protected: yes\nc 1; Provides: init; Priority: required",
             &["a"],

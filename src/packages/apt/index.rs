@@ -2,6 +2,7 @@
 
 use super::dependency;
 use super::{deb822, version};
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
@@ -32,6 +33,12 @@ pub struct Candidate<'a> {
     pub conflicts: &'a str,
     /// `Breaks`, unread.
     pub breaks: &'a str,
+    /// `Suggests`, unread.
+    pub suggests: &'a str,
+    /// `Replaces`, unread.
+    pub replaces: &'a str,
+    /// `Enhances`, unread.
+    pub enhances: &'a str,
     /// `Provides`, unread.
     pub provides: &'a str,
     /// `Filename`.
@@ -95,6 +102,9 @@ fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'
         recommends: "",
         conflicts: "",
         breaks: "",
+        suggests: "",
+        replaces: "",
+        enhances: "",
         provides: "",
         path: "",
         size: 0,
@@ -123,6 +133,9 @@ fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'
             "Recommends" => candidate.recommends = value,
             "Conflicts" => candidate.conflicts = value,
             "Breaks" => candidate.breaks = value,
+            "Suggests" => candidate.suggests = value,
+            "Replaces" => candidate.replaces = value,
+            "Enhances" => candidate.enhances = value,
             "Provides" => candidate.provides = value,
             "Filename" => candidate.path = value,
             "Size" => candidate.size = value.parse().unwrap_or(0),
@@ -173,6 +186,9 @@ pub fn is_version(version: &str) -> bool {
 pub struct Universe<'a> {
     /// Candidates, sorted by name.
     pub candidates: Vec<Candidate<'a>>,
+    /// All that the indexes have, in their order.
+    stanzas: Vec<Candidate<'a>>,
+    heard: OnceCell<HashMap<&'a str, usize>>,
     names: HashMap<&'a str, usize>,
     providers: HashMap<&'a str, Vec<(usize, Option<&'a str>)>>,
 }
@@ -185,7 +201,7 @@ impl<'a> Universe<'a> {
         kept: &BTreeMap<&str, &str>,
     ) -> Result<Self, IndexError> {
         let mut best: HashMap<&'a str, Candidate<'a>> = HashMap::with_capacity(stanzas.len());
-        for stanza in stanzas {
+        for stanza in stanzas.iter().copied() {
             best.entry(stanza.name)
                 .and_modify(|known| {
                     if is_better(&stanza, known, kept.get(stanza.name).copied()) {
@@ -198,6 +214,7 @@ impl<'a> Universe<'a> {
         candidates.sort_unstable_by_key(|candidate| candidate.name);
         let mut universe = Universe {
             names: HashMap::with_capacity(candidates.len()),
+            stanzas,
             ..Universe::default()
         };
         for (id, candidate) in candidates.iter().enumerate() {
@@ -227,6 +244,38 @@ impl<'a> Universe<'a> {
     /// Packages that provide this name, each with the version it provides it at.
     pub fn providers(&self, name: &str) -> &[(usize, Option<&'a str>)] {
         self.providers.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// How early apt hears of a name when it reads the indexes from front to back: as the name
+    /// of a package, or in a relation of one. It numbers packages so, and its numbers decide
+    /// where nothing else does. Worked out when first asked for.
+    pub fn heard(&self, name: &str) -> Option<usize> {
+        let heard = self.heard.get_or_init(|| {
+            let mut heard = HashMap::with_capacity(self.stanzas.len() * 2);
+            for stanza in &self.stanzas {
+                let fields = [
+                    stanza.pre_depends,
+                    stanza.depends,
+                    stanza.conflicts,
+                    stanza.breaks,
+                    stanza.recommends,
+                    stanza.suggests,
+                    stanza.replaces,
+                    stanza.enhances,
+                    stanza.provides,
+                ];
+                let relations = fields.iter().flat_map(|field| field.split([',', '|']));
+                for name in std::iter::once(stanza.name).chain(relations) {
+                    let name = name.trim_start();
+                    let end = name.find([' ', '(', '\n', '\t']).unwrap_or(name.len());
+                    // One of any or of another architecture is another package to apt.
+                    let next = heard.len();
+                    heard.entry(&name[..end]).or_insert(next);
+                }
+            }
+            heard
+        });
+        heard.get(name).copied()
     }
 
     /// The existing name most like `name`, if any is close.

@@ -308,7 +308,9 @@ impl<'u, 'a> Search<'u, 'a> {
         let refused = |name: &str, fits: &dyn Fn(&Relation<'a>) -> bool| {
             let list = self.refusals.get(name)?;
             list.iter()
-                .find(|(owner, relation)| *owner != id && fits(relation))
+                .find(|(owner, relation)| {
+                    *owner != id && self.qualified(id, relation) && fits(relation)
+                })
                 .map(|(owner, _)| *owner)
         };
         own.or_else(|| {
@@ -406,17 +408,20 @@ impl<'u, 'a> Search<'u, 'a> {
 
     /// Candidates for a relation in apt's order (`CompareProviders` in its depcache.cc): the
     /// package itself, then providers that are essential or protected, then by priority. apt
-    /// breaks a tie by the package it heard of last; in a sorted index that is the last one.
+    /// breaks a tie by the package it heard of last.
     fn preferred(&self, relation: &Relation<'a>) -> Vec<usize> {
         let mut fitting = self.matching(relation);
-        fitting.sort_by_key(|id| {
+        if fitting.len() < 2 {
+            return fitting;
+        }
+        fitting.sort_by_cached_key(|id| {
             let candidate = &self.universe.candidates[*id];
             (
                 candidate.name != relation.name,
                 !candidate.essential,
                 !candidate.protected,
                 candidate.priority,
-                std::cmp::Reverse(*id),
+                std::cmp::Reverse(self.universe.heard(candidate.name)),
             )
         });
         fitting

@@ -93,6 +93,10 @@ pub fn closed(universe: &Universe<'_>, closure: &[usize]) {
         }
         for field in [candidate.conflicts, candidate.breaks] {
             for relation in dependency::parse(field).unwrap().iter().flatten() {
+                if relation.qualifier.is_some() {
+                    // Only a package of that architecture is meant.
+                    continue;
+                }
                 let mut others = fitting(relation);
                 others.retain(|other| other != id);
                 assert!(others.is_empty(), "{} beside {relation}", candidate.name);
