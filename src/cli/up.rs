@@ -18,6 +18,7 @@ use std::process::Command;
 use std::time::Duration;
 
 mod answers;
+mod hardware;
 
 /// Options of `up`.
 #[derive(Debug, clap::Args)]
@@ -54,15 +55,15 @@ pub struct Args {
     /// Reach port GUEST of the lead at port HOST of this computer
     #[arg(long, value_name = "GUEST=HOST", value_parser = forward)]
     pub forward: Vec<(u16, u16)>,
-    /// Hand the kernel over directly, without firmware and boot loader: sooner, less real
-    #[arg(long)]
-    pub direct_kernel: bool,
     /// Stop the agent for good at TASK:MOMENT (started, applied, done): to try power cuts
     #[arg(long, value_name = "TASK:MOMENT", hide = true)]
     pub break_at: Option<String>,
     /// Where progress goes.
     #[command(flatten)]
     pub progress: progress::Args,
+    /// The virtual hardware.
+    #[command(flatten)]
+    pub hardware: hardware::Args,
 }
 
 fn forward(text: &str) -> Result<(u16, u16), String> {
@@ -115,13 +116,21 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
                 }
                 machine.image.path
             }
-            None => image(args, &stack, role).unwrap_or_else(|| place(args, &stack, role, "raw")),
+            None => {
+                let image = image(args, &stack, role);
+                let image = image.unwrap_or_else(|| place(args, &stack, role, "raw"));
+                if let Some(asked) = args.hardware.disk {
+                    qemu::disk::fits(&role.name, &image, asked)?;
+                }
+                image
+            }
         };
-        specs.push(spec(&stack, &plan, role, order, image, args.direct_kernel));
+        specs.push(spec(&stack, &plan, role, order, image, &args.hardware));
     }
     let start = Start {
         answers: Some(folder.file("answers.toml")),
         break_at: args.break_at.clone(),
+        changes: args.hardware.changes(),
     };
     let why = backend.describe();
     let progress = args.progress.sink()?;
@@ -245,7 +254,7 @@ fn spec(
     role: &Role,
     order: usize,
     image: PathBuf,
-    direct_kernel: bool,
+    hardware: &hardware::Args,
 ) -> Spec {
     let public = |rule: &&crate::plan::Rule| {
         rule.role == role.name && rule.scope == Scope::Public && rule.protocol == "tcp"
@@ -258,13 +267,9 @@ fn spec(
         order,
         memory: role.memory,
         cpus: role.cpus,
-        disk: role.disk,
+        disk: hardware.disk.unwrap_or(role.disk),
         image,
-        boot: if direct_kernel {
-            Boot::Kernel
-        } else {
-            Boot::Firmware
-        },
+        boot: hardware.changes().boot.unwrap_or(Boot::Bios),
         ports: plan
             .firewall
             .iter()

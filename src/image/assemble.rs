@@ -6,7 +6,7 @@ use super::error::Error;
 use super::filesystem::ext4::Ext4;
 use super::filesystem::fat::Fat;
 use super::filesystem::{BlockSink, Filesystem, Window};
-use super::grub::{self, Loader};
+use super::grub::Loader;
 use super::identity::uuid;
 use super::job::{Format, Job};
 use super::layout::Partition;
@@ -82,7 +82,7 @@ impl Disk {
             .map_err(|error| Error::Layout(format!("the partition table: {error}")))?;
         out.write_at(bios.start, &loader.core_image(lba, bios.size)?)
             .map_err(failed())?;
-        let esp = grub::esp(configuration, self.epoch);
+        let esp = loader.esp(configuration, self.epoch);
         self.filesystem(out, "esp", &self.fat(), &esp)?;
         self.filesystem(out, "root-a", &self.ext4("root-a"), tree)?;
         self.filesystem(out, "data", &self.ext4("data"), &empty(self.epoch))

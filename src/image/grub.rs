@@ -1,8 +1,12 @@
-//! The boot loader for BIOS machines: GRUB's `boot.img` in the first sector, `core.img` in the
-//! BIOS boot partition, configuration and environment on the ESP.
+//! The boot loader, for BIOS and for UEFI machines.
 //!
-//! The places that are patched are those that grub-bios-setup patches
+//! BIOS: GRUB's `boot.img` in the first sector, `core.img` in the BIOS boot partition. The
+//! places that are patched are those that grub-bios-setup patches
 //! (GRUB: `include/grub/i386/pc/boot.h`, `grub-core/boot/i386/pc/{boot,diskboot}.S`).
+//!
+//! UEFI: shim and GRUB as the distribution has signed them, on the ESP under the name that
+//! firmware looks for on a disk it does not know (UEFI specification, §3.5.1.1 "Removable
+//! Media Boot Behavior"). Both read one configuration and one environment, on the ESP too.
 
 use super::error::Error;
 use super::program::Programs;
@@ -42,16 +46,36 @@ const MODULES: [&str; 16] = [
     "halt",
 ];
 
-/// `boot.img` and `core.img` as the locked tree makes them.
+/// Where the base's packages put what its distribution has signed, and its name on the ESP.
+/// The first is started by the firmware; without it an image boots from BIOS only.
+const SIGNED: [(&str, &[u8]); 3] = [
+    ("/usr/lib/shim/shimx64.efi.signed", b"BOOTX64.EFI"),
+    (
+        "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+        b"grubx64.efi",
+    ),
+    // Where a person enrols a key of their own.
+    ("/usr/lib/shim/mmx64.efi.signed", b"mmx64.efi"),
+];
+
+/// What the signed GRUB reads first, below the directory of its distribution.
+const REDIRECTION: &str = "set prefix=($root)/grub\nconfigfile $prefix/grub.cfg\n";
+
+/// The boot loaders as the locked tree has and makes them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loader {
     boot: Vec<u8>,
     core: Vec<u8>,
+    /// Name on the ESP → program.
+    signed: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Distribution, as the signed GRUB spells it.
+    family: String,
 }
 
 impl Loader {
-    /// Makes `core.img` with the tools of the root this process has entered.
-    pub fn make(programs: &Programs) -> Result<Loader, Error> {
+    /// Makes `core.img` with the tools of the root this process has entered, a base of this
+    /// family, and takes the signed programs out of it.
+    pub fn make(programs: &Programs, family: &str) -> Result<Loader, Error> {
         let core = "/tmp/core.img";
         // GRUB completes the prefix with the disk it was started from.
         let mut argv = vec!["/usr/bin/grub-mkimage", "-O", "i386-pc", "-o", core];
@@ -59,10 +83,37 @@ impl Loader {
         argv.extend(MODULES);
         programs.run("making the boot loader", &argv)?;
         let boot = "/usr/lib/grub/i386-pc/boot.img";
+        let read = |path: &str| fs::read(path).map_err(Error::io("cannot read", path));
+        let mut signed = BTreeMap::new();
+        for (path, name) in SIGNED {
+            if fs::exists(path).map_err(Error::io("cannot read", path))? {
+                signed.insert(name.to_vec(), read(path)?);
+            }
+        }
         Ok(Loader {
-            boot: fs::read(boot).map_err(Error::io("cannot read", boot))?,
-            core: fs::read(core).map_err(Error::io("cannot read", core))?,
+            boot: read(boot)?,
+            core: read(core)?,
+            signed,
+            family: family.to_owned(),
         })
+    }
+
+    /// The tree of the ESP.
+    pub fn esp(&self, configuration: &str, epoch: i64) -> Tree {
+        let mut esp = Esp::new(epoch);
+        let grub = esp.directory(0, b"grub");
+        esp.file(grub, b"grub.cfg", configuration.as_bytes());
+        esp.file(grub, b"grubenv", &environment("a"));
+        if !self.signed.is_empty() {
+            let efi = esp.directory(0, b"EFI");
+            let boot = esp.directory(efi, b"BOOT");
+            for (name, program) in &self.signed {
+                esp.file(boot, name, program);
+            }
+            let own = esp.directory(efi, self.family.as_bytes());
+            esp.file(own, b"grub.cfg", REDIRECTION.as_bytes());
+        }
+        esp.0
     }
 
     /// Code for the first sector of a disk whose BIOS boot partition begins at `lba`.
@@ -96,26 +147,43 @@ impl Loader {
     }
 }
 
-/// The tree of the ESP.
-pub fn esp(configuration: &str, epoch: i64) -> Tree {
-    let node = |mode, kind| Node {
-        mode,
-        uid: 0,
-        gid: 0,
-        mtime: epoch,
-        xattrs: BTreeMap::new(),
-        kind,
-    };
-    let file = |bytes: &[u8]| node(0o644, Kind::File(Content::Bytes(bytes.to_vec())));
-    let root = Kind::Directory(BTreeMap::from([(b"grub".to_vec(), 1)]));
-    let grub = BTreeMap::from([(b"grub.cfg".to_vec(), 2), (b"grubenv".to_vec(), 3)]);
-    Tree {
-        nodes: vec![
-            node(0o755, root),
-            node(0o755, Kind::Directory(grub)),
-            file(configuration.as_bytes()),
-            file(&environment("a")),
-        ],
+/// The tree of an ESP as it grows.
+struct Esp(Tree);
+
+impl Esp {
+    fn new(epoch: i64) -> Esp {
+        let root = Node {
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: epoch,
+            xattrs: BTreeMap::new(),
+            kind: Kind::Directory(BTreeMap::new()),
+        };
+        Esp(Tree { nodes: vec![root] })
+    }
+
+    fn add(&mut self, above: usize, name: &[u8], mode: u32, kind: Kind) -> usize {
+        let number = self.0.nodes.len();
+        let node = Node {
+            mode,
+            kind,
+            ..self.0.nodes[0].clone()
+        };
+        self.0.nodes.push(node);
+        if let Kind::Directory(entries) = &mut self.0.nodes[above].kind {
+            entries.insert(name.to_vec(), number);
+        }
+        number
+    }
+
+    fn directory(&mut self, above: usize, name: &[u8]) -> usize {
+        self.add(above, name, 0o755, Kind::Directory(BTreeMap::new()))
+    }
+
+    fn file(&mut self, above: usize, name: &[u8], content: &[u8]) {
+        let content = Content::Bytes(content.to_vec());
+        self.add(above, name, 0o644, Kind::File(content));
     }
 }
 
@@ -135,6 +203,8 @@ mod tests {
         Loader {
             boot: vec![0xaa; 512],
             core: vec![0xbb; 1500],
+            signed: BTreeMap::from([(b"BOOTX64.EFI".to_vec(), vec![0xcc; 7])]),
+            family: "debian".into(),
         }
     }
 
@@ -161,6 +231,31 @@ mod tests {
             error.to_string(),
             "GRUB's core.img has 1536 bytes, the bios partition 1024"
         );
+    }
+
+    #[test]
+    fn the_esp_holds_one_configuration_that_both_loaders_read() {
+        let names = |loader: &Loader| {
+            let tree = loader.esp("menu", 0);
+            let mut names = Vec::new();
+            for node in &tree.nodes {
+                if let Kind::Directory(entries) = &node.kind {
+                    names.extend(
+                        entries
+                            .keys()
+                            .map(|name| String::from_utf8_lossy(name).into_owned()),
+                    );
+                }
+            }
+            names.join(" ")
+        };
+        let mut loader = loader();
+        assert_eq!(
+            names(&loader),
+            "EFI grub grub.cfg grubenv BOOT debian BOOTX64.EFI grub.cfg"
+        );
+        loader.signed.clear();
+        assert_eq!(names(&loader), "grub grub.cfg grubenv");
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn make(job: &Job) -> Result<(), Error> {
     fence.uncover()?;
     step("make the initial RAM filesystem");
     initramfs::generate(&programs)?;
-    let loader = Loader::make(&programs)?;
+    let loader = Loader::make(&programs, &job.base()?.family)?;
     cleanup::clean(job.epoch / 86_400)?;
     fence.lower()?;
 

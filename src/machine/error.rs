@@ -20,6 +20,28 @@ pub enum MachineError {
         /// Debian package that has it.
         package: String,
     },
+    /// Firmware is not there.
+    #[error("there is no UEFI firmware: {} does not exist", path.display())]
+    #[diagnostic(help(
+        "it is in the package {package}: apt install {package}; or leave --firmware away"
+    ))]
+    MissingFirmware {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Debian package that has it.
+        package: String,
+    },
+    /// The disk asked for has no room for the image.
+    #[error("a disk of {asked} MiB is smaller than the image of {role}, which has {image} MiB")]
+    #[diagnostic(help("leave --disk away, or ask for {image} or more"))]
+    DiskTooSmall {
+        /// Role.
+        role: String,
+        /// MiB asked for.
+        asked: u32,
+        /// MiB of the image.
+        image: u64,
+    },
     /// The accelerator asked for does not work here.
     #[error("--accel kvm cannot work here: {reason}")]
     #[diagnostic(help("leave --accel away, or say --accel tcg (slower, works everywhere)"))]

@@ -178,7 +178,7 @@ mod tests {
                 cpus: 1,
                 disk: 8,
                 image: self.dir.path().join("office.raw"),
-                boot: Boot::Firmware,
+                boot: Boot::Bios,
                 ports: vec![PublicPort {
                     guest: 443,
                     purpose: "https".into(),

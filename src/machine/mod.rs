@@ -17,7 +17,7 @@ pub mod record;
 
 pub use error::{MachineError, Result};
 pub use folder::Folder;
-pub use record::{Boot, Condition, Machine, PublicPort, Spec};
+pub use record::{Boot, Bus, Condition, Machine, PublicPort, Spec};
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -29,6 +29,30 @@ pub struct Start {
     pub answers: Option<PathBuf>,
     /// `<task id>:<moment>` at which the agent stops for good: for trying power cuts.
     pub break_at: Option<String>,
+    /// Hardware that differs from what the machine had.
+    pub changes: Changes,
+}
+
+/// Hardware a person has asked for; what is absent stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// How it boots.
+    pub boot: Option<Boot>,
+    /// What its disk is attached to.
+    pub bus: Option<Bus>,
+    /// Processors.
+    pub cpus: Option<u32>,
+    /// MiB.
+    pub memory: Option<u32>,
+}
+
+impl Changes {
+    fn apply(&self, machine: &mut Machine) {
+        machine.boot = self.boot.unwrap_or(machine.boot);
+        machine.bus = self.bus.unwrap_or(machine.bus);
+        machine.cpus = self.cpus.unwrap_or(machine.cpus);
+        machine.memory = self.memory.unwrap_or(machine.memory);
+    }
 }
 
 /// What makes machines run. One folder per variant.

@@ -42,11 +42,29 @@ pub struct PublicPort {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Boot {
-    /// Firmware and the image's own boot loader, as on real hardware.
-    Firmware,
+    /// SeaBIOS and the image's own boot loader, as on old hardware.
+    #[serde(alias = "firmware")]
+    Bios,
+    /// UEFI (OVMF) and the image's own boot loader, as on new hardware.
+    Uefi,
+    /// UEFI that starts only what Microsoft's keys have signed, as new hardware is delivered.
+    SecureBoot,
     /// The kernel and initrd beside the image, handed over directly: saves the time that
     /// firmware and boot loader take where nothing accelerates them.
     Kernel,
+}
+
+/// What a machine's disk is attached to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bus {
+    /// Paravirtual: the fastest where the guest knows it.
+    #[default]
+    Virtio,
+    /// AHCI, as in most computers of the 2010s.
+    Sata,
+    /// NVM Express, as in most since.
+    Nvme,
 }
 
 /// One machine.
@@ -75,6 +93,9 @@ pub struct Machine {
     pub image: Backing,
     /// How it boots.
     pub boot: Boot,
+    /// What its disk is attached to.
+    #[serde(default)]
+    pub bus: Bus,
     /// Ports, sorted by the guest's.
     pub forwards: Vec<Forward>,
     /// Leftmost labels of its routes.

@@ -5,6 +5,7 @@
 mod browser;
 mod cuts;
 mod disk;
+mod firmware;
 mod interrupted;
 mod outside;
 mod person;

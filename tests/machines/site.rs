@@ -14,20 +14,24 @@ pub const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
 /// The folder with the images, built once per run of the suite; while a test is written, the
 /// one that `MUSTER_TEST_IMAGES` names.
 static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
-    if let Some(folder) = std::env::var_os("MUSTER_TEST_IMAGES") {
-        return folder.into();
-    }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machines");
+    std::env::var_os("MUSTER_TEST_IMAGES").map_or_else(|| build("debian-12"), PathBuf::from)
+});
+
+/// The same on the other base.
+static DEBIAN_13: LazyLock<PathBuf> = LazyLock::new(|| build("debian-13"));
+
+fn build(base: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(base);
     std::fs::create_dir_all(&folder).expect("the folder for images can be made");
     let status = Command::new(MUSTER)
         .current_dir(&folder)
-        .args(["build", "starter", "--out", "out"])
+        .args(["build", "starter", "--base", base, "--out", "out"])
         .stdin(Stdio::null())
         .status()
         .expect("muster starts");
     assert!(status.success(), "muster build starter failed");
     folder
-});
+}
 
 /// Where images and the lock are; `muster` runs in it.
 pub fn images() -> &'static Path {
@@ -39,6 +43,8 @@ pub struct Site {
     state: PathBuf,
     /// Machines that were up before the test stay up after it.
     borrowed: bool,
+    /// Where images and the lock are; `muster` runs in it.
+    images: fn() -> &'static Path,
     name: &'static str,
     started: Instant,
 }
@@ -57,9 +63,17 @@ impl Site {
         Site {
             borrowed: borrowed.is_some(),
             state: borrowed.unwrap_or_else(own),
+            images,
             name,
             started: Instant::now(),
         }
+    }
+
+    /// The same from images of Debian 13.
+    pub fn on_debian_13(name: &'static str) -> Site {
+        let mut site = Site::new(name);
+        site.images = || &DEBIAN_13;
+        site
     }
 
     /// Whether the machines were up before.
@@ -89,7 +103,7 @@ impl Site {
         let folder = if self.borrowed {
             Path::new("/")
         } else {
-            images()
+            (self.images)()
         };
         command
             .current_dir(folder)

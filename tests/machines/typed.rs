@@ -1,4 +1,5 @@
-//! One machine set up by a person at the serial console, wrong answers included.
+//! One machine of another base, set up by a person at the serial console, wrong answers
+//! included.
 
 use crate::person::Person;
 use crate::site::Site;
@@ -8,9 +9,10 @@ const PASSWORD: &str = "three quiet herons";
 
 #[test]
 fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
-    let site = Site::new("typed");
+    let site = Site::on_debian_13("typed");
     // In a terminal and without answers, `up` leads the person to the console.
-    let mut person = Person::runs(&site, &["up", "starter", "--direct-kernel", "--out", "out"]);
+    let up = ["up", "starter", "--base", "debian-13", "--out", "out"];
+    let mut person = Person::runs(&site, &[&up[..], &["--direct-kernel"]].concat());
     person.reads("Press Enter to begin", Duration::from_secs(300));
     site.saw("the first question stands on the serial console");
     person.types("");
@@ -69,7 +71,7 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     person.reads("Thank you. The host starts now.", Duration::from_secs(120));
     person.leaves();
 
-    let waited = site.run(&["up", "starter", "--no-input", "--wait", "--out", "out"]);
+    let waited = site.run(&[&up[..], &["--no-input", "--wait"]].concat());
     assert!(
         waited.status.success(),
         "{}",

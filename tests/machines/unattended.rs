@@ -1,7 +1,8 @@
-//! One machine brought up without a person, looked at from outside, and then broken on purpose.
+//! One machine brought up without a person, looked at from outside, started again on other
+//! hardware, and then broken on purpose.
 
 use crate::site::Site;
-use crate::{browser, outside, red};
+use crate::{browser, firmware, outside, red};
 
 #[test]
 fn unattended_bring_up_is_green_also_seen_from_outside() {
@@ -22,6 +23,7 @@ fn unattended_bring_up_is_green_also_seen_from_outside() {
     outside::probe(&site);
     browser::mail(&site);
     outside::look_inside(&site);
+    firmware::change_hardware(&site);
     red::break_everything(&site);
 
     if site.borrowed() {

@@ -14,7 +14,7 @@ use muster::image::job::Format;
 use muster::image::layout::Partition;
 use muster::image::manifest::{Input, Inputs, Manifest, Output};
 use muster::machine::events::{self, Event, Moment};
-use muster::machine::record::{Backing, Boot, Condition, Forward, Machine, Run};
+use muster::machine::record::{Backing, Boot, Bus, Condition, Forward, Machine, Run};
 use muster::machine::{Folder, process::Process};
 use muster::packages::lock::{Change, Lock, Locked};
 use serde_json::{Value, json};
@@ -238,7 +238,8 @@ fn machine() -> Machine {
             size: 512,
             mtime: 0,
         },
-        boot: Boot::Firmware,
+        boot: Boot::Bios,
+        bus: Bus::Virtio,
         forwards: vec![Forward {
             guest: 443,
             host: 8443,

@@ -2,8 +2,9 @@
 
 use super::accel::Accel;
 use super::description::{Description, NetworkDescription};
+use super::firmware;
 use crate::machine::events;
-use crate::machine::record::{Boot, Machine};
+use crate::machine::record::{Boot, Bus, Machine};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -40,6 +41,21 @@ pub fn arguments(
     words.pair("-uuid", &machine.uuid);
     words.flag("-nodefaults").flag("-no-user-config");
     words.pair("-machine", &description.machine.r#type);
+    if let Some(firmware) = description.firmware(machine.boot) {
+        for global in &firmware.globals {
+            words.pair("-global", global);
+        }
+        words.pair_path(
+            "-drive",
+            "if=pflash,unit=0,format=raw,readonly=on,file=",
+            &firmware.code,
+        );
+        words.pair_path(
+            "-drive",
+            "if=pflash,unit=1,format=raw,file=",
+            &firmware::variables(firmware, folder),
+        );
+    }
     words.pair("-accel", &accel.option);
     words.pair("-cpu", &accel.cpu);
     words.pair("-smp", machine.cpus.to_string());
@@ -57,10 +73,12 @@ pub fn arguments(
         &disk,
     );
     // A kernel handed over directly is a boot ROM with index 0.
-    words.pair(
-        "-device",
-        format!("{},drive=disk,bootindex=1", devices.disk),
-    );
+    let bus = match machine.bus {
+        Bus::Virtio => &description.disk.virtio,
+        Bus::Sata => &description.disk.sata,
+        Bus::Nvme => &description.disk.nvme,
+    };
+    words.pair("-device", format!("{bus},drive=disk,bootindex=1"));
 
     let mut user = String::from("user,id=network");
     for forward in &machine.forwards {
@@ -176,6 +194,7 @@ mod tests {
                 mtime: 1,
             },
             boot: Boot::Kernel,
+            bus: Bus::Virtio,
             forwards: vec![
                 Forward {
                     guest: 22,
@@ -217,6 +236,35 @@ mod tests {
             lines.trim_start(),
             include_str!("command_line.golden").trim_end()
         );
+    }
+
+    #[test]
+    fn other_firmware_and_other_disks_are_other_words() {
+        let mut machine = sample();
+        machine.boot = Boot::SecureBoot;
+        machine.bus = Bus::Nvme;
+        let launch = Launch {
+            accel: Accel::Tcg,
+            answers: None,
+            break_at: None,
+        };
+        let words = arguments(
+            &description::machine().unwrap(),
+            &description::network().unwrap(),
+            &machine,
+            Path::new("/state/office"),
+            &launch,
+        );
+        let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+        for wanted in [
+            "driver=cfi.pflash01,property=secure,value=on",
+            "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+            "if=pflash,unit=1,format=raw,file=/state/office/OVMF_VARS_4M.ms.fd",
+            "nvme,serial=muster,drive=disk,bootindex=1",
+        ] {
+            assert!(words.contains(&wanted), "{wanted} is not in {words:?}");
+        }
+        assert!(!words.contains(&"-kernel"));
     }
 
     #[test]

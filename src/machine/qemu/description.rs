@@ -1,7 +1,9 @@
 //! `qemu/machine.toml` and `qemu/network.toml`: the machine and its network, as data.
 
+use crate::machine::record::Boot;
 use crate::machine::{MachineError, Result};
 use serde::Deserialize;
+use std::path::PathBuf;
 
 const MACHINE: &str = include_str!("../../../qemu/machine.toml");
 const NETWORK: &str = include_str!("../../../qemu/network.toml");
@@ -16,8 +18,60 @@ pub struct Description {
     pub accel: Accelerators,
     /// Device models.
     pub devices: Devices,
+    /// Block device models.
+    pub disk: Disks,
+    /// Firmware other than the chipset's own.
+    pub firmware: Firmwares,
     /// How a kernel is handed over.
     pub kernel: Kernel,
+}
+
+impl Description {
+    /// The firmware that a way to boot needs, if it is not the chipset's own.
+    pub fn firmware(&self, boot: Boot) -> Option<&Firmware> {
+        match boot {
+            Boot::Bios | Boot::Kernel => None,
+            Boot::Uefi => Some(&self.firmware.uefi),
+            Boot::SecureBoot => Some(&self.firmware.secure_boot),
+        }
+    }
+}
+
+/// Block device models.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Disks {
+    /// Paravirtual.
+    pub virtio: String,
+    /// On the chipset's AHCI controller.
+    pub sata: String,
+    /// NVM Express.
+    pub nvme: String,
+}
+
+/// The firmwares.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Firmwares {
+    /// Starts anything.
+    pub uefi: Firmware,
+    /// Starts what Microsoft's keys have signed.
+    pub secure_boot: Firmware,
+}
+
+/// Firmware in flash.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Firmware {
+    /// Debian package that has it.
+    pub package: String,
+    /// Its code.
+    pub code: PathBuf,
+    /// Its variables as delivered, keys included; each machine has its own copy.
+    pub variables: PathBuf,
+    /// `-global` options.
+    #[serde(default)]
+    pub globals: Vec<String>,
 }
 
 /// Program and chipset.
@@ -56,8 +110,6 @@ pub struct Accelerator {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Devices {
-    /// Block device.
-    pub disk: String,
     /// Network card.
     pub network: String,
     /// Entropy source.

@@ -60,6 +60,17 @@ pub fn create(place: &Path, spec: &Spec) -> Result<(Backing, u64)> {
     Ok((backing, size))
 }
 
+/// Refuses a disk of so many MiB that the image does not fit on.
+pub fn fits(role: &str, image: &Path, asked: u32) -> Result<()> {
+    let (_, size) = overlay::measure(image).map_err(MachineError::io("read", image))?;
+    let image = size.div_ceil(MIB);
+    if u64::from(asked) < image {
+        let role = role.to_owned();
+        return Err(MachineError::DiskTooSmall { role, asked, image });
+    }
+    Ok(())
+}
+
 /// Refuses a disk whose image is gone or has other bits than when the disk was made, and a
 /// direct boot without a kernel.
 pub fn check(machine: &Machine, place: &Path) -> Result<()> {
@@ -154,7 +165,7 @@ mod tests {
         fs::create_dir(&place).unwrap();
         let image = dir.path().join("office.raw");
         fs::write(&image, vec![7; 4096]).unwrap();
-        let (backing, size) = create(&place, &spec(&image, Boot::Firmware)).unwrap();
+        let (backing, size) = create(&place, &spec(&image, Boot::Bios)).unwrap();
         assert_eq!(size, 8 * MIB);
         assert_eq!(backing.path, place.join("image.raw"));
         fs::write(dir.path().join("new"), vec![8; 8192]).unwrap();
@@ -173,12 +184,12 @@ mod tests {
         };
         let at = dir.path().display();
         assert_eq!(
-            said(Boot::Firmware),
+            said(Boot::Bios),
             format!("there is no image of office: {at}/office.raw does not exist")
         );
         fs::write(&image, "").unwrap();
         assert_eq!(
-            said(Boot::Firmware),
+            said(Boot::Bios),
             format!("{at}/office.raw is not a disk image: it is empty")
         );
         fs::write(&image, vec![7; 4096]).unwrap();

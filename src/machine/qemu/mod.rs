@@ -4,13 +4,14 @@ pub mod accel;
 pub mod command_line;
 pub mod description;
 pub mod disk;
+mod firmware;
 pub mod overlay;
 pub mod ports;
 pub mod program;
 pub mod qmp;
 
 use super::process::Process;
-use super::record::{Condition, Forward, Machine, Run, Spec};
+use super::record::{Bus, Condition, Forward, Machine, Run, Spec};
 use super::{Backend, Folder, MachineError, Result, Start, keys};
 use accel::{Choice, Wish};
 use description::{Description, NetworkDescription};
@@ -129,6 +130,9 @@ impl Qemu {
         let choice = self.accel.as_ref().ok_or_else(|| off(machine))?;
         let place = folder.role(&machine.role);
         disk::check(machine, &place)?;
+        if let Some(firmware) = self.description.firmware(machine.boot) {
+            firmware::prepare(firmware, &place)?;
+        }
         self.check_ports(machine)?;
         for left_over in ["pid", "qmp.sock", "console.sock", "qemu.log"] {
             match std::fs::remove_file(place.join(left_over)) {
@@ -277,6 +281,7 @@ impl Backend for Qemu {
             disk: size,
             image,
             boot: spec.boot,
+            bus: Bus::default(),
             forwards,
             routes: spec.routes.clone(),
             created: now(),
@@ -287,6 +292,7 @@ impl Backend for Qemu {
     }
 
     fn start(&self, folder: &Folder, machine: &mut Machine, start: &Start) -> Result<()> {
+        start.changes.apply(machine);
         for forward in &mut machine.forwards {
             if let Some(host) = self.wanted.get(&forward.guest) {
                 forward.host = *host;

@@ -1,0 +1,128 @@
+//! The same image from other firmware, another disk and more processors; and firmware that
+//! refuses what nobody has signed.
+
+use crate::site::{Site, images, wait};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// Where the ESP begins, for mtools.
+const ESP: &str = "@@2M";
+const SHIM: &str = "::/EFI/BOOT/BOOTX64.EFI";
+/// A text of shim's that is shown only when something fails: with another letter in it the
+/// program does the same, but it is not what was signed.
+const TEXT: &str = "Could not install security protocol";
+
+/// Starts the host again on what a newer computer has, and finds all as it was.
+pub fn change_hardware(site: &Site) {
+    if site.borrowed() {
+        return;
+    }
+    site.must(&["down", "starter"]);
+    let hardware = [
+        "--firmware",
+        "secure-boot",
+        "--disk-bus",
+        "nvme",
+        "--cpus",
+        "4",
+    ];
+    let up = ["up", "starter", "--no-input", "--wait", "--out", "out"];
+    site.must(&[&up[..], &hardware].concat());
+    let found = site.on_host(
+        "mokutil --sb-state; findmnt -no SOURCE /; findmnt -no SOURCE /data; nproc; \
+         systemctl --failed --plain --no-legend | cat",
+    );
+    let found: Vec<&str> = found.lines().collect();
+    assert_eq!(
+        found,
+        [
+            "SecureBoot enabled",
+            "/dev/nvme0n1p3",
+            "/dev/nvme0n1p5",
+            "4"
+        ]
+    );
+    for (id, green, reason) in site.verify() {
+        assert!(green, "{id}: {reason}");
+    }
+    site.saw("the same disk is green with UEFI, Secure Boot, NVMe and four processors");
+}
+
+#[test]
+fn secure_boot_refuses_a_loader_that_nobody_signed_and_plain_uefi_starts_it() {
+    let site = Site::new("firmware");
+    let folder = tempfile::Builder::new()
+        .prefix("muster-test-")
+        .tempdir_in("/var/tmp")
+        .expect("a folder");
+    let image = folder.path().join("starter/office.raw");
+    fs::create_dir(folder.path().join("starter")).expect("a folder");
+    let original = images().join("out/starter/office.raw");
+    run("cp", &["--sparse=always", &text(&original), &text(&image)]);
+    tamper(&image, folder.path());
+
+    let out = text(folder.path());
+    let up = |firmware: &str| {
+        site.must(&[
+            "up",
+            "starter",
+            "--no-input",
+            "--out",
+            &out,
+            "--firmware",
+            firmware,
+        ]);
+    };
+    let serial = site.folder().join("office/serial.log");
+    let said = || String::from_utf8_lossy(&fs::read(&serial).unwrap_or_default()).into_owned();
+    let soon = Duration::from_secs(180);
+    up("secure-boot");
+    wait("the firmware to refuse the loader", soon, || {
+        said().contains("Access Denied").then_some(())
+    });
+    let refused = said();
+    assert!(!refused.contains("Welcome to GRUB"), "{refused}");
+    site.must(&["down", "starter", "--grace", "1"]);
+    site.saw("Secure Boot refuses the changed loader");
+
+    up("uefi");
+    wait("the kernel to start", soon, || {
+        said()[refused.len()..].contains("EFI stub").then_some(())
+    });
+    site.saw("without Secure Boot the changed loader starts the kernel");
+}
+
+/// Changes one letter of the loader on the ESP.
+fn tamper(image: &Path, folder: &Path) {
+    let esp = format!("{}{ESP}", text(image));
+    let shim = folder.join("shim.efi");
+    run("mcopy", &["-n", "-i", &esp, SHIM, &text(&shim)]);
+    let program = fs::read(&shim).expect("readable");
+    let wanted: Vec<u8> = TEXT.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let place = program
+        .windows(wanted.len())
+        .position(|window| window == wanted)
+        .expect("shim has the text");
+    let file = File::options().write(true).open(&shim).expect("writable");
+    file.write_all_at(b"X", place as u64).expect("written");
+    run("mcopy", &["-n", "-o", "-i", &esp, &text(&shim), SHIM]);
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
