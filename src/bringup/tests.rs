@@ -458,7 +458,7 @@ fn killed_at_every_moment_nothing_is_done_twice_and_no_secret_changes() {
 
 #[test]
 fn every_template_of_the_stack_starter_renders_on_every_base() {
-    for base in ["debian-12", "debian-13", "ubuntu-24.04"] {
+    for base in ["debian-12", "debian-13", "ubuntu-22.04", "ubuntu-24.04"] {
         let directory = tempfile::tempdir().expect("a directory");
         let stack = Stack::load(&Source::new(None), "starter", Some(base));
         let stack = stack.unwrap_or_else(|error| panic!("{error:?}"));

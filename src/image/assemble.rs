@@ -10,8 +10,7 @@ use super::grub::Loader;
 use super::identity::uuid;
 use super::job::{Format, Job};
 use super::layout::Partition;
-use super::tree::{Kind, Node, Tree};
-use std::collections::BTreeMap;
+use super::tree::Tree;
 use std::fs::{File, OpenOptions};
 
 /// The disk of one image before it is written.
@@ -85,7 +84,7 @@ impl Disk {
         let esp = loader.esp(configuration, self.epoch);
         self.filesystem(out, "esp", &self.fat(), &esp)?;
         self.filesystem(out, "root-a", &self.ext4("root-a"), tree)?;
-        self.filesystem(out, "data", &self.ext4("data"), &empty(self.epoch))
+        self.filesystem(out, "data", &self.ext4("data"), &Tree::empty(self.epoch))
     }
 
     fn table(&self) -> Result<Table, Error> {
@@ -151,18 +150,4 @@ impl Disk {
             .find(|partition| partition.name == name);
         found.ok_or_else(|| Error::Layout(format!("image/layout.toml has no partition {name}")))
     }
-}
-
-/// A tree with nothing in it.
-fn empty(epoch: i64) -> Tree {
-    let kind = Kind::Directory(BTreeMap::new());
-    let root = Node {
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-        mtime: epoch,
-        xattrs: BTreeMap::new(),
-        kind,
-    };
-    Tree { nodes: vec![root] }
 }

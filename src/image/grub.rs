@@ -100,7 +100,7 @@ impl Loader {
 
     /// The tree of the ESP.
     pub fn esp(&self, configuration: &str, epoch: i64) -> Tree {
-        let mut esp = Esp::new(epoch);
+        let mut esp = Esp(Tree::empty(epoch));
         let grub = esp.directory(0, b"grub");
         esp.file(grub, b"grub.cfg", configuration.as_bytes());
         esp.file(grub, b"grubenv", &environment("a"));
@@ -151,18 +151,6 @@ impl Loader {
 struct Esp(Tree);
 
 impl Esp {
-    fn new(epoch: i64) -> Esp {
-        let root = Node {
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
-            mtime: epoch,
-            xattrs: BTreeMap::new(),
-            kind: Kind::Directory(BTreeMap::new()),
-        };
-        Esp(Tree { nodes: vec![root] })
-    }
-
     fn add(&mut self, above: usize, name: &[u8], mode: u32, kind: Kind) -> usize {
         let number = self.0.nodes.len();
         let node = Node {

@@ -11,6 +11,21 @@ pub struct Tree {
     pub nodes: Vec<Node>,
 }
 
+impl Tree {
+    /// A tree with nothing in it, from this moment (seconds since 1970).
+    pub fn empty(epoch: i64) -> Tree {
+        let root = Node {
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: epoch,
+            xattrs: BTreeMap::new(),
+            kind: Kind::Directory(BTreeMap::new()),
+        };
+        Tree { nodes: vec![root] }
+    }
+}
+
 /// One inode.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {

@@ -52,7 +52,7 @@ pub fn change_hardware(site: &Site) {
 }
 
 #[test]
-fn secure_boot_refuses_a_loader_that_nobody_signed_and_plain_uefi_starts_it() {
+fn a_loader_that_nobody_signed_and_a_disk_that_is_too_small_are_refused() {
     let site = Site::new("firmware");
     let folder = tempfile::Builder::new()
         .prefix("muster-test-")
@@ -89,10 +89,31 @@ fn secure_boot_refuses_a_loader_that_nobody_signed_and_plain_uefi_starts_it() {
     site.saw("Secure Boot refuses the changed loader");
 
     up("uefi");
-    wait("the kernel to start", soon, || {
-        said()[refused.len()..].contains("EFI stub").then_some(())
+    wait("the loader to start", soon, || {
+        said()[refused.len()..]
+            .contains("Welcome to GRUB")
+            .then_some(())
     });
-    site.saw("without Secure Boot the changed loader starts the kernel");
+    site.saw("without Secure Boot the changed loader starts");
+    site.must(&["down", "starter", "--purge", "--yes", "--grace", "1"]);
+
+    // As after `dd` to a disk that is too small.
+    let file = File::options().write(true).open(&image);
+    file.and_then(|file| file.set_len(6000 << 20)).expect("cut");
+    site.must(&[
+        "up",
+        "starter",
+        "--no-input",
+        "--out",
+        &out,
+        "--disk",
+        "6000",
+    ]);
+    wait("the host to refuse the disk", soon, || {
+        let words = "has 6000 MiB, but the image on it was made for 8192 MiB.";
+        said().contains(words).then_some(())
+    });
+    site.saw("a disk smaller than the image is refused in words");
 }
 
 /// Changes one letter of the loader on the ESP.

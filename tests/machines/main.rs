@@ -11,5 +11,6 @@ mod outside;
 mod person;
 mod red;
 mod site;
+mod stranger;
 mod typed;
 mod unattended;

@@ -5,6 +5,17 @@ use crate::person::Person;
 use crate::site::Site;
 use std::time::Duration;
 
+/// The least that is promised, and a disk larger than the image.
+const HARDWARE: [&str; 7] = [
+    "--direct-kernel",
+    "--memory",
+    "1024",
+    "--cpus",
+    "1",
+    "--disk",
+    "12288",
+];
+
 const PASSWORD: &str = "three quiet herons";
 
 #[test]
@@ -12,7 +23,7 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     let site = Site::on_debian_13("typed");
     // In a terminal and without answers, `up` leads the person to the console.
     let up = ["up", "starter", "--base", "debian-13", "--out", "out"];
-    let mut person = Person::runs(&site, &[&up[..], &["--direct-kernel"]].concat());
+    let mut person = Person::runs(&site, &[&up[..], &HARDWARE].concat());
     person.reads("Press Enter to begin", Duration::from_secs(300));
     site.saw("the first question stands on the serial console");
     person.types("");
@@ -101,6 +112,12 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
         &format!("grep -rl '{pattern}' /etc /var /data /usr/share/muster || true"),
     );
     assert_eq!(found, "", "the password is stored in clear");
+    let grown = site.on_host_as(
+        PASSWORD,
+        "df --output=size --block-size=1M /data | tail -n 1",
+    );
+    let grown: u64 = grown.trim().parse().expect("MiB");
+    assert!(grown > 5500, "the data partition has only {grown} MiB");
     let organisation = site.on_host_as(PASSWORD, "cat /var/lib/muster/site.json");
     assert!(organisation.contains("Example Company"), "{organisation}");
     site.must(&["down", "starter"]);

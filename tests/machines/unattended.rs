@@ -2,7 +2,7 @@
 //! hardware, and then broken on purpose.
 
 use crate::site::Site;
-use crate::{browser, firmware, outside, red};
+use crate::{browser, firmware, outside, red, stranger};
 
 #[test]
 fn unattended_bring_up_is_green_also_seen_from_outside() {
@@ -23,6 +23,7 @@ fn unattended_bring_up_is_green_also_seen_from_outside() {
     outside::probe(&site);
     browser::mail(&site);
     outside::look_inside(&site);
+    stranger::look(&site);
     firmware::change_hardware(&site);
     red::break_everything(&site);
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[test]
 fn every_pinned_key_is_there_and_every_account_has_one_id_everywhere() {
     let mut ids: BTreeMap<String, (Option<u32>, u32)> = BTreeMap::new();
-    for name in ["debian-12", "debian-13", "ubuntu-24.04"] {
+    for name in ["debian-12", "debian-13", "ubuntu-22.04", "ubuntu-24.04"] {
         let stack = Stack::load(&Source::new(None), "starter", Some(name)).unwrap();
         let base = &stack.bases[name];
         for archive in &base.archives {
