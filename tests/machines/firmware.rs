@@ -66,15 +66,9 @@ fn a_loader_that_nobody_signed_and_a_disk_that_is_too_small_are_refused() {
 
     let out = text(folder.path());
     let up = |firmware: &str| {
-        site.must(&[
-            "up",
-            "starter",
-            "--no-input",
-            "--out",
-            &out,
-            "--firmware",
-            firmware,
-        ]);
+        let hardware = ["--firmware", firmware, "--cpus", "1"];
+        let always = ["up", "starter", "--no-input", "--out", &out];
+        site.must(&[&always[..], &hardware].concat());
     };
     let serial = site.folder().join("office/serial.log");
     let said = || String::from_utf8_lossy(&fs::read(&serial).unwrap_or_default()).into_owned();
@@ -94,7 +88,12 @@ fn a_loader_that_nobody_signed_and_a_disk_that_is_too_small_are_refused() {
             .contains("Welcome to GRUB")
             .then_some(())
     });
-    site.saw("without Secure Boot the changed loader starts");
+    let events = site.folder().join("office/events.jsonl");
+    wait("the host to speak", Duration::from_secs(300), || {
+        let told = fs::read_to_string(&events).unwrap_or_default();
+        told.contains("ssh-host-key").then_some(())
+    });
+    site.saw("without Secure Boot the changed loader starts the host, on one processor");
     site.must(&["down", "starter", "--purge", "--yes", "--grace", "1"]);
 
     // As after `dd` to a disk that is too small.

@@ -6,15 +6,7 @@ use crate::site::Site;
 use std::time::Duration;
 
 /// The least that is promised, and a disk larger than the image.
-const HARDWARE: [&str; 7] = [
-    "--direct-kernel",
-    "--memory",
-    "1024",
-    "--cpus",
-    "1",
-    "--disk",
-    "12288",
-];
+const HARDWARE: [&str; 5] = ["--direct-kernel", "--memory", "1024", "--disk", "12288"];
 
 const PASSWORD: &str = "three quiet herons";
 
