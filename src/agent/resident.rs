@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Between two attempts of the same probe.
 const PROBE_EVERY: Duration = Duration::from_secs(60);
@@ -21,6 +21,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(60);
 const RETRY_EVERY: Duration = Duration::from_secs(180);
 /// Between two looks at the age of certificates.
 const RENEW_EVERY: Duration = Duration::from_secs(12 * 3600);
+/// A clock that is set by more than this makes every certificate worth a look.
+const JUMP: Duration = Duration::from_secs(300);
 /// At most so often `status.json` is written.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
 /// Templates and TLS are shallow.
@@ -102,7 +104,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
 /// Runs the plan, and what has failed again every few minutes; gives why it cannot go on.
 fn bring_up_for_ever(executor: &Executor, herald: &Herald, wake: &Wake) -> AgentError {
     let mut told: Option<Outcome> = None;
-    let mut renewed = Instant::now();
+    let mut renewed = Clock::now();
     loop {
         if let Err(error) = executor.run() {
             return error.into();
@@ -124,9 +126,9 @@ fn bring_up_for_ever(executor: &Executor, herald: &Herald, wake: &Wake) -> Agent
         told = Some(status.outcome);
         loop {
             wake.wait(RETRY_EVERY);
-            let due = renewed.elapsed() >= RENEW_EVERY;
+            let due = renewed.steady.elapsed() >= RENEW_EVERY || renewed.jumped();
             if due {
-                renewed = Instant::now();
+                renewed = Clock::now();
             }
             if executor.reopen(|job| due && certified(job)) > 0 {
                 break;
@@ -137,6 +139,28 @@ fn bring_up_for_ever(executor: &Executor, herald: &Herald, wake: &Wake) -> Agent
                 told = Some(now.outcome);
             }
         }
+    }
+}
+
+/// A moment on both clocks: the one that people set, and the one that only counts.
+struct Clock {
+    wall: SystemTime,
+    steady: Instant,
+}
+
+impl Clock {
+    fn now() -> Clock {
+        Clock {
+            wall: SystemTime::now(),
+            steady: Instant::now(),
+        }
+    }
+
+    /// Whether the wall clock was set since.
+    fn jumped(&self) -> bool {
+        let expected = self.wall + self.steady.elapsed();
+        let apart = SystemTime::now().duration_since(expected);
+        apart.unwrap_or_else(|error| error.duration()) > JUMP
     }
 }
 

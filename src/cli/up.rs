@@ -58,6 +58,9 @@ pub struct Args {
     /// Stop the agent for good at TASK:MOMENT (started, applied, done): to try power cuts
     #[arg(long, value_name = "TASK:MOMENT", hide = true)]
     pub break_at: Option<String>,
+    /// Start the machine's clock at MOMENT (2040-01-31T12:00:00, UTC): to try wrong clocks
+    #[arg(long, value_name = "MOMENT", hide = true)]
+    pub clock: Option<String>,
     /// Where progress goes.
     #[command(flatten)]
     pub progress: progress::Args,
@@ -130,6 +133,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let start = Start {
         answers: Some(folder.file("answers.toml")),
         break_at: args.break_at.clone(),
+        clock: args.clock.clone(),
         changes: args.hardware.changes(),
     };
     let why = backend.describe();

@@ -29,6 +29,8 @@ pub struct Start {
     pub answers: Option<PathBuf>,
     /// `<task id>:<moment>` at which the agent stops for good: for trying power cuts.
     pub break_at: Option<String>,
+    /// What the machine's clock starts at, `2040-01-31T12:00:00` in UTC; the time without it.
+    pub clock: Option<String>,
     /// Hardware that differs from what the machine had.
     pub changes: Changes,
 }

@@ -18,6 +18,9 @@ const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 /// The CA lives ten years.
 const CA_LIFE: Duration = Duration::from_secs(3653 * DAY);
+/// From when on the CA is good, 1 January 2024: a CA that a host with a wrong clock has made
+/// must still be good when the clock is right, for it is never made again.
+const CA_START: Duration = Duration::from_secs(1_704_067_200);
 /// A leaf lives 90 days …
 const LEAF_LIFE: Duration = Duration::from_secs(90 * DAY);
 /// … and is renewed when it is 60 days old.
@@ -277,12 +280,7 @@ fn ca_params(organisation: &str) -> Result<CertificateParams, AuthorityError> {
         .push(DnType::CommonName, format!("{short} site CA"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    // A day back: another host's clock may be behind ours.
-    live(
-        &mut params,
-        now.saturating_sub(Duration::from_secs(DAY)),
-        now + CA_LIFE,
-    )?;
+    live(&mut params, CA_START.min(now), CA_START.max(now) + CA_LIFE)?;
     params.serial_number = Some(serial()?);
     Ok(params)
 }

@@ -11,6 +11,7 @@ mod outside;
 mod person;
 mod red;
 mod site;
+mod soak;
 mod stranger;
 mod typed;
 mod unattended;

@@ -17,6 +17,8 @@ pub struct Launch<'a> {
     pub answers: Option<&'a Path>,
     /// `<task id>:<moment>` at which the agent stops, a debugging facility.
     pub break_at: Option<&'a str>,
+    /// What its clock starts at, when that is not the time.
+    pub clock: Option<&'a str>,
 }
 
 /// QEMU's arguments. It is started in the machine's folder, where the sockets get relative
@@ -60,7 +62,7 @@ pub fn arguments(
     words.pair("-cpu", &accel.cpu);
     words.pair("-smp", machine.cpus.to_string());
     words.pair("-m", machine.memory.to_string());
-    words.pair("-rtc", "base=utc");
+    words.pair("-rtc", format!("base={}", launch.clock.unwrap_or("utc")));
     words.pair("-boot", "menu=off,strict=on");
 
     words.pair("-display", "none");
@@ -224,6 +226,7 @@ mod tests {
                 accel: Accel::Tcg,
                 answers: Some(Path::new("/state/a,b/answers.toml")),
                 break_at: Some("office/slapd/database:applied"),
+                clock: None,
             },
         );
         let mut lines = String::new();
@@ -247,6 +250,7 @@ mod tests {
             accel: Accel::Tcg,
             answers: None,
             break_at: None,
+            clock: Some("2040-01-31T12:00:00"),
         };
         let words = arguments(
             &description::machine().unwrap(),
@@ -261,6 +265,7 @@ mod tests {
             "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
             "if=pflash,unit=1,format=raw,file=/state/office/OVMF_VARS_4M.ms.fd",
             "nvme,serial=muster,drive=disk,bootindex=1",
+            "base=2040-01-31T12:00:00",
         ] {
             assert!(words.contains(&wanted), "{wanted} is not in {words:?}");
         }

@@ -146,6 +146,7 @@ impl Qemu {
             accel: choice.accel,
             answers: start.answers.as_deref(),
             break_at: start.break_at.as_deref(),
+            clock: start.clock.as_deref(),
         };
         let (events_from, serial_from) = (
             length(&place.join("events.jsonl")),

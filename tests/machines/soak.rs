@@ -1,0 +1,54 @@
+//! What takes too long for every run: `./tests/run soak` has it.
+
+use crate::site::{Site, wait};
+use std::time::Duration;
+
+const UP: [&str; 6] = [
+    "up",
+    "starter",
+    "--no-input",
+    "--direct-kernel",
+    "--out",
+    "out",
+];
+
+#[test]
+fn a_host_brought_up_with_its_clock_in_1980_is_green_when_the_clock_is_right() {
+    wrong_clock("1980", "1980-01-01T00:00:00");
+}
+
+#[test]
+fn a_host_brought_up_with_its_clock_in_2040_is_green_when_the_clock_is_right() {
+    wrong_clock("2040", "2040-01-31T12:00:00");
+}
+
+/// Brings a host up at another time, then sets its clock right while it runs: certificates are
+/// renewed, the CA stays.
+fn wrong_clock(name: &'static str, moment: &str) {
+    let site = Site::new(name);
+    site.must(&[&UP[..], &["--clock", moment, "--wait"]].concat());
+    site.saw("bring-up ended green");
+    let authority = "sha256sum /var/lib/muster/ca/ca.pem /var/lib/muster/ca/ca.key";
+    let before = site.on_host(authority);
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
+    site.on_host(&format!(
+        "systemctl stop systemd-timesyncd; date --set @{now}"
+    ));
+    site.saw("its clock is right");
+    wait("every probe to be green", Duration::from_secs(900), || {
+        let rows = site.verify();
+        rows.iter().all(|(_, green, _)| *green).then_some(())
+    });
+    assert_eq!(site.on_host(authority), before, "the CA was made again");
+    // Good now, and for a month at least.
+    site.on_host(
+        "for leaf in /var/lib/muster/certificates/*/*/certificate.pem; do \
+             openssl verify -CAfile /var/lib/muster/ca/ca.pem $leaf && \
+             openssl x509 -in $leaf -noout -checkend 2592000; done",
+    );
+    site.saw("every integration is green with renewed certificates and the same CA");
+    site.must(&["down", "starter"]);
+}
