@@ -1,7 +1,8 @@
 //! The power fails three times in one bring-up: after a task is "started", after its effect,
 //! and before it is "done". Then all is green, nothing happened twice, no secret changed.
 
-use crate::site::{Site, wait};
+use crate::contents;
+use crate::site::{BROUGHT_UP, Site, wait};
 use std::time::Duration;
 
 /// Where the power fails. Each task needs the one before, so none is done too early. At the
@@ -23,7 +24,8 @@ const UP: [&str; 6] = [
 
 #[test]
 fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_changed() {
-    let site = Site::new("cuts");
+    let site = Site::with_same_answers("cuts");
+    typed_in(&site);
     let mut secrets: Option<String> = None;
     for (task, moment) in CUTS {
         let place = format!("{task}:{moment}");
@@ -81,7 +83,24 @@ fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_c
     );
     assert_eq!(people.trim(), "3", "admin, staff and probe, each once");
     site.saw("nothing twice, no secret changed");
+    contents::same(&BROUGHT_UP.contents, &contents::of(&site));
+    site.saw("directory, databases, mail and configuration are those of a host without cuts");
     site.must(&["down", "starter"]);
+}
+
+/// Its network is not DHCP's, but what QEMU's own network happens to use, typed in.
+fn typed_in(site: &Site) {
+    let file = site.folder().join("answers.toml");
+    let text = std::fs::read_to_string(&file).expect("readable");
+    let mut answers: toml::Table = text.parse().expect("TOML");
+    let network = toml::toml! {
+        mode = "static"
+        address = "10.0.2.15/24"
+        gateway = "10.0.2.2"
+        dns = "10.0.2.3"
+    };
+    answers.insert("network".into(), network.into());
+    std::fs::write(&file, answers.to_string()).expect("written");
 }
 
 /// How many further cuts are wished.

@@ -15,12 +15,8 @@ const SHIM: &str = "::/EFI/BOOT/BOOTX64.EFI";
 /// program does the same, but it is not what was signed.
 const TEXT: &str = "Could not install security protocol";
 
-/// Starts the host again on what a newer computer has, and finds all as it was.
-pub fn change_hardware(site: &Site) {
-    if site.borrowed() {
-        return;
-    }
-    site.must(&["down", "starter"]);
+/// Starts the host on what a newer computer has, and finds all as it was.
+pub fn start_elsewhere(site: &Site, up: &[&str]) {
     let hardware = [
         "--firmware",
         "secure-boot",
@@ -29,8 +25,7 @@ pub fn change_hardware(site: &Site) {
         "--cpus",
         "4",
     ];
-    let up = ["up", "starter", "--no-input", "--wait", "--out", "out"];
-    site.must(&[&up[..], &hardware].concat());
+    site.must(&[up, &hardware[..]].concat());
     let found = site.on_host(
         "mokutil --sb-state; findmnt -no SOURCE /; findmnt -no SOURCE /data; nproc; \
          systemctl --failed --plain --no-legend | cat",
@@ -45,10 +40,7 @@ pub fn change_hardware(site: &Site) {
             "4"
         ]
     );
-    for (id, green, reason) in site.verify() {
-        assert!(green, "{id}: {reason}");
-    }
-    site.saw("the same disk is green with UEFI, Secure Boot, NVMe and four processors");
+    site.saw("a host made with BIOS and virtio runs with Secure Boot, NVMe and four processors");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod browser;
+mod contents;
 mod cuts;
 mod disk;
 mod firmware;

@@ -1,6 +1,7 @@
 //! One site of the stack `starter`, as a person has it on a workstation: its own state folder,
 //! machines started and stopped by the `muster` command.
 
+use crate::contents::{self, Contents};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,17 +12,20 @@ use std::time::{Duration, Instant};
 /// The command under test.
 pub const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
 
-/// The folder with the images, built once per run of the suite; while a test is written, the
-/// one that `MUSTER_TEST_IMAGES` names.
-static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
-    std::env::var_os("MUSTER_TEST_IMAGES").map_or_else(|| build("debian-12"), PathBuf::from)
-});
-
-/// The same on the other base.
+/// Images of Debian 12 and of Debian 13, each built once per run of the suite.
+static DEBIAN_12: LazyLock<PathBuf> = LazyLock::new(|| build("debian-12"));
 static DEBIAN_13: LazyLock<PathBuf> = LazyLock::new(|| build("debian-13"));
+
+/// While a test is written, images and the brought-up site of an earlier run are good enough.
+fn again() -> bool {
+    std::env::var_os("MUSTER_TEST_AGAIN").is_some()
+}
 
 fn build(base: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(base);
+    if again() && folder.join("out/starter/office.manifest.json").is_file() {
+        return folder;
+    }
     std::fs::create_dir_all(&folder).expect("the folder for images can be made");
     let status = Command::new(MUSTER)
         .current_dir(&folder)
@@ -33,16 +37,48 @@ fn build(base: &str) -> PathBuf {
     folder
 }
 
-/// Where images and the lock are; `muster` runs in it.
+/// Where the images of Debian 12 and their lock are.
 pub fn images() -> &'static Path {
-    &IMAGES
+    &DEBIAN_12
 }
+
+/// The state folder of a site that was brought up without a person and has shut down, and
+/// what was on its host.
+pub struct BroughtUp {
+    state: PathBuf,
+    /// See [`contents::of`].
+    pub contents: Contents,
+}
+
+/// Brought up once per run of the suite; every test forks its own from it.
+pub static BROUGHT_UP: LazyLock<BroughtUp> = LazyLock::new(|| {
+    let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join("brought-up");
+    let listed = state.join("contents");
+    if again()
+        && let Ok(text) = std::fs::read_to_string(&listed)
+    {
+        let contents = contents::parse(&text);
+        return BroughtUp { state, contents };
+    }
+    let _ = std::fs::remove_dir_all(&state);
+    std::fs::create_dir_all(&state).expect("a state folder");
+    let mut site = Site::new("brought-up");
+    site.state = state.clone();
+    site.must(&["up", "starter", "--no-input", "--wait", "--out", "out"]);
+    site.saw("bring-up ended green");
+    let contents = contents::of(&site);
+    site.must(&["down", "starter"]);
+    site.saw("shut down");
+    std::fs::write(listed, contents::text(&contents)).expect("written");
+    site.kept = true;
+    BroughtUp { state, contents }
+});
 
 /// A site with its own machines. Dropping it stops them.
 pub struct Site {
     state: PathBuf,
-    /// Machines that were up before the test stay up after it.
-    borrowed: bool,
+    /// Dropping it leaves all as it is.
+    kept: bool,
     /// Where images and the lock are; `muster` runs in it.
     images: fn() -> &'static Path,
     name: &'static str,
@@ -50,19 +86,14 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site without machines yet; or, while a test is written, the machines below the
-    /// state folder that `MUSTER_TEST_STATE` names.
+    /// A site without machines yet.
     pub fn new(name: &'static str) -> Site {
-        let borrowed = std::env::var_os("MUSTER_TEST_STATE").map(PathBuf::from);
-        let own = || {
-            let folder = tempfile::Builder::new()
-                .prefix("muster-test-")
-                .tempdir_in("/var/tmp");
-            folder.expect("a state folder").keep()
-        };
+        let folder = tempfile::Builder::new()
+            .prefix("muster-test-")
+            .tempdir_in("/var/tmp");
         Site {
-            borrowed: borrowed.is_some(),
-            state: borrowed.unwrap_or_else(own),
+            state: folder.expect("a state folder").keep(),
+            kept: false,
             images,
             name,
             started: Instant::now(),
@@ -76,9 +107,57 @@ impl Site {
         site
     }
 
-    /// Whether the machines were up before.
-    pub fn borrowed(&self) -> bool {
-        self.borrowed
+    /// A site without machines yet whose people, passwords and key are those of
+    /// [`BROUGHT_UP`].
+    pub fn with_same_answers(name: &'static str) -> Site {
+        let from = BROUGHT_UP.state.join("muster/starter");
+        let site = Site::new(name);
+        let to = site.folder();
+        std::fs::create_dir_all(&to).expect("a folder");
+        for file in [
+            "answers.toml",
+            "demo-passwords.toml",
+            "id_ed25519",
+            "id_ed25519.pub",
+        ] {
+            std::fs::copy(from.join(file), to.join(file)).expect("copied");
+        }
+        site
+    }
+
+    /// [`BROUGHT_UP`] with a disk over its disk, and ports of its own; not started.
+    pub fn fork(name: &'static str) -> Site {
+        let from = BROUGHT_UP.state.join("muster/starter");
+        let mut site = Site::new(name);
+        let to = site.folder();
+        std::fs::create_dir_all(to.join("office")).expect("a folder");
+        for entry in walkdir::WalkDir::new(&from).min_depth(1) {
+            let entry = entry.expect("readable");
+            let path = entry.path().strip_prefix(&from).expect("below");
+            // The image stays where it is; the record says where that is.
+            let disk = ["disk.qcow2", "image.raw"]
+                .iter()
+                .any(|name| path.ends_with(name));
+            if entry.file_type().is_file() && !disk {
+                std::fs::copy(entry.path(), to.join(path)).expect("copied");
+            }
+        }
+        let disk = from.join("office/disk.qcow2");
+        let made = Command::new("qemu-img")
+            .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
+            .args([disk, to.join("office/disk.qcow2")])
+            .status();
+        assert!(made.expect("qemu-img starts").success());
+        let record = to.join("office/machine.json");
+        let text = std::fs::read_to_string(&record).expect("readable");
+        let mut machine: Value = serde_json::from_str(&text).expect("JSON");
+        for forward in machine["forwards"].as_array_mut().expect("ports") {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            forward["host"] = listener.local_addr().expect("its number").port().into();
+        }
+        std::fs::write(record, machine.to_string()).expect("written");
+        site.started = Instant::now();
+        site
     }
 
     /// Says what has been seen, with the time since the site began.
@@ -100,13 +179,8 @@ impl Site {
     /// `muster ARGS…` in this site.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(MUSTER);
-        let folder = if self.borrowed {
-            Path::new("/")
-        } else {
-            (self.images)()
-        };
         command
-            .current_dir(folder)
+            .current_dir((self.images)())
             .env("XDG_STATE_HOME", &self.state)
             .args(arguments)
             .stdin(Stdio::null());
@@ -236,7 +310,7 @@ impl Drop for Site {
                 .status();
             println!("[{}] logs kept in {}", self.name, kept.display());
         }
-        if !self.borrowed {
+        if !self.kept {
             let _ = self.run(&["down", "starter", "--purge", "--yes", "--grace", "1"]);
             let _ = std::fs::remove_dir_all(&self.state);
         }
