@@ -1,10 +1,11 @@
 //! Profiles: good stacks become the values in `tests/fixtures/golden`, bad ones are refused
 //! with the words in `expected.txt` beside them. `UPDATE_GOLDEN=1` rewrites both.
 
+use muster::packages::lock::Lock;
 use muster::plan::{Plan, TaskKind, picture, words};
 use muster::profile::interfaces::{Field, INTERFACES};
 use muster::profile::probe_kinds::PROBE_KINDS;
-use muster::profile::{Source, Stack};
+use muster::profile::{Choice, Source, Stack};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -149,6 +150,25 @@ fn a_base_on_the_command_line_overrides_where_the_role_fixes_none() {
     let stack = Stack::load(&source(), "two", None).unwrap();
     let bases: Vec<&str> = stack.roles.iter().map(|role| role.base.as_str()).collect();
     assert_eq!(bases, ["small-1", "small-2"]);
+}
+
+#[test]
+fn a_kernel_on_the_command_line_changes_what_the_lock_asks_for() {
+    let with = |kernel| {
+        let choice = Choice {
+            base: Some("small-1"),
+            kernel,
+        };
+        Stack::load_with(&source(), "one", choice)
+    };
+    let (own, other) = (with(None).unwrap(), with(Some("generic")).unwrap());
+    assert_eq!(other.roles[0].kernel.as_deref(), Some("generic"));
+    assert_ne!(Lock::request_digest(&own), Lock::request_digest(&other));
+    let error = with(Some("small")).unwrap_err().to_string();
+    assert!(
+        error.contains("the base `small-1` has no kernel `small`"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `muster build`: bootable images from a stack.
 
-use super::{Cli, exit, lock, progress, report};
+use super::{Cli, choice, exit, lock, progress, report};
 use crate::console::progress::{Progress, Stage};
 use crate::image::build::{Interrupts, Request};
 use crate::image::job::Format;
@@ -19,9 +19,9 @@ pub struct Args {
     /// Make the image of this role only; may be given several times
     #[arg(long, value_name = "NAME")]
     pub role: Vec<String>,
-    /// Build on this base where a role fixes none
-    #[arg(long, value_name = "NAME")]
-    pub base: Option<String>,
+    /// What it is built on.
+    #[command(flatten)]
+    pub choice: choice::Args,
     /// How the disks are stored
     #[arg(long, default_value = "raw")]
     pub format: Format,
@@ -49,7 +49,8 @@ pub struct Args {
 pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let interrupts = Interrupts::catch().map_err(report::image)?;
     let source = cli.source();
-    let stack = Stack::load(&source, &args.stack, args.base.as_deref()).map_err(report::profile)?;
+    let stack =
+        Stack::load_with(&source, &args.stack, args.choice.choice()).map_err(report::profile)?;
     let path = lock::path(cli, &args.stack)?;
     let cache = Cache::new(Cache::default_root());
     let progress = args.progress.sink()?;

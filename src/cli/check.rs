@@ -1,8 +1,8 @@
 //! `muster check`: reads profiles and says what is wrong with them.
 
-use super::{Cli, exit, out, report};
+use super::{Cli, choice, exit, out, report};
 use crate::profile::problem::{Place, Problem, Text};
-use crate::profile::{Demo, ProfileError, Source, Stack};
+use crate::profile::{Choice, Demo, ProfileError, Source, Stack};
 use crate::site::demo;
 use crate::site::question::Questions;
 use serde_json::json;
@@ -14,9 +14,9 @@ pub struct Args {
     /// A stack's name or directory; without it every stack there is
     #[arg(value_name = "STACK")]
     pub stack: Option<String>,
-    /// Build on this base where a role fixes none
-    #[arg(long, value_name = "NAME")]
-    pub base: Option<String>,
+    /// What it is built on.
+    #[command(flatten)]
+    pub choice: choice::Args,
     /// One JSON object per stack (docs/schemas/check.json)
     #[arg(long)]
     pub json: bool,
@@ -35,7 +35,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     };
     let mut code = exit::OK;
     for name in names {
-        let loaded = load(&source, &name, args.base.as_deref());
+        let loaded = load(&source, &name, args.choice.choice());
         if loaded.is_err() {
             code = exit::INVALID;
         }
@@ -59,8 +59,8 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
 }
 
 /// The stack, if it is sound and so is its demonstration.
-fn load(source: &Source, name: &str, base: Option<&str>) -> Result<Stack, ProfileError> {
-    let stack = Stack::load(source, name, base)?;
+fn load(source: &Source, name: &str, choice: Choice<'_>) -> Result<Stack, ProfileError> {
+    let stack = Stack::load_with(source, name, choice)?;
     let lead = stack.roles.first().map_or("", |role| &role.name);
     // A stack need not have one: then nobody can be spared the questions.
     if stack.demo == Demo::default() {

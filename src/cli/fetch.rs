@@ -1,6 +1,6 @@
 //! `muster fetch`: every file of the lock, into the cache.
 
-use super::{Cli, exit, lock, progress, report};
+use super::{Cli, choice, exit, lock, progress, report};
 use crate::console::progress::Stage;
 use crate::packages::fetch::fetch;
 use crate::packages::lock::Lock;
@@ -13,9 +13,9 @@ pub struct Args {
     /// A stack's name or directory
     #[arg(value_name = "STACK")]
     pub stack: String,
-    /// Build on this base where a role fixes none
-    #[arg(long, value_name = "NAME")]
-    pub base: Option<String>,
+    /// What it is built on.
+    #[command(flatten)]
+    pub choice: choice::Args,
     /// Fetch an archive from here: URL, or ARCHIVE=URL
     #[arg(long, value_name = "URL")]
     pub mirror: Vec<String>,
@@ -32,7 +32,7 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
-    let stack = Stack::load(&cli.source(), &args.stack, args.base.as_deref());
+    let stack = Stack::load_with(&cli.source(), &args.stack, args.choice.choice());
     let stack = stack.map_err(report::profile)?;
     let path = lock::path(cli, &args.stack)?;
     let lock = Lock::read_if_there(&path).map_err(|error| report::packages(error.into()))?;

@@ -1,6 +1,6 @@
 //! `muster lock`: pins every package of every role.
 
-use super::{Cli, exit, progress, report};
+use super::{Cli, choice, exit, progress, report};
 use crate::console::progress::Stage;
 use crate::packages::lock::{Change, Lock, LockOptions, Locked, lock_stack};
 use crate::packages::{Mirrors, PackagesError, Preferences, cache::Cache};
@@ -14,9 +14,9 @@ pub struct Args {
     /// A stack's name or directory
     #[arg(value_name = "STACK")]
     pub stack: String,
-    /// Build on this base where a role fixes none
-    #[arg(long, value_name = "NAME")]
-    pub base: Option<String>,
+    /// What it is built on.
+    #[command(flatten)]
+    pub choice: choice::Args,
     /// Take the newest versions instead of keeping those of the lock
     #[arg(long)]
     pub update: bool,
@@ -37,7 +37,8 @@ pub struct Args {
 /// Runs it.
 pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let source = cli.source();
-    let stack = Stack::load(&source, &args.stack, args.base.as_deref()).map_err(report::profile)?;
+    let stack =
+        Stack::load_with(&source, &args.stack, args.choice.choice()).map_err(report::profile)?;
     let path = path(cli, &args.stack)?;
     let work = args.progress.sink()?.begin(Stage::Lock, &stack.name);
     let locked = make(&stack, &path, args).map_err(report::packages)?;

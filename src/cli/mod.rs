@@ -8,6 +8,7 @@ pub mod agent;
 pub mod answers;
 pub mod build;
 pub mod check;
+pub mod choice;
 pub mod completions;
 pub mod console;
 pub mod descriptor;

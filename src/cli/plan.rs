@@ -1,6 +1,6 @@
 //! `muster plan`: what will happen, where, in which order, and what proves it.
 
-use super::{Cli, exit, out, report};
+use super::{Cli, choice, exit, out, report};
 use crate::plan::{Plan, picture, words};
 use crate::profile::Stack;
 
@@ -10,9 +10,9 @@ pub struct Args {
     /// A stack's name or directory
     #[arg(value_name = "STACK")]
     pub stack: String,
-    /// Build on this base where a role fixes none
-    #[arg(long, value_name = "NAME")]
-    pub base: Option<String>,
+    /// What it is built on.
+    #[command(flatten)]
+    pub choice: choice::Args,
     /// The whole plan as JSON (docs/schemas/plan.json)
     #[arg(long, conflicts_with = "graph")]
     pub json: bool,
@@ -32,7 +32,7 @@ pub enum Graph {
 
 /// Runs it.
 pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
-    let stack = Stack::load(&cli.source(), &args.stack, args.base.as_deref());
+    let stack = Stack::load_with(&cli.source(), &args.stack, args.choice.choice());
     let stack = stack.map_err(report::profile)?;
     let plan = Plan::new(&stack);
     let text = match (args.json, args.graph) {

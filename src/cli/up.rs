@@ -1,6 +1,6 @@
 //! `muster up`: from a stack to its running machines.
 
-use super::{Cli, console, exit, progress, report};
+use super::{Cli, choice, console, exit, progress, report};
 use crate::console::bring_up::Watcher;
 use crate::console::progress::{Progress, Stage};
 use crate::machine::events::{self, Event, Outcome};
@@ -29,9 +29,9 @@ pub struct Args {
     /// Only the machine of this role; may be given several times
     #[arg(long, value_name = "NAME")]
     pub role: Vec<String>,
-    /// Build on this base where a role fixes none
-    #[arg(long, value_name = "NAME")]
-    pub base: Option<String>,
+    /// What it is built on.
+    #[command(flatten)]
+    pub choice: choice::Args,
     /// Answer the questions of first boot from FILE
     #[arg(long, value_name = "FILE")]
     pub answers: Option<PathBuf>,
@@ -83,7 +83,7 @@ fn forward(text: &str) -> Result<(u16, u16), String> {
 
 /// Runs it.
 pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
-    let stack = Stack::load(&cli.source(), &args.stack, args.base.as_deref());
+    let stack = Stack::load_with(&cli.source(), &args.stack, args.choice.choice());
     let stack = stack.map_err(report::profile)?;
     let plan = Plan::new(&stack);
     let roles = chosen(&stack, &args.role)?;
@@ -233,7 +233,7 @@ fn build(cli: &Cli, args: &Args, roles: &[&str]) -> miette::Result<Option<u8>> {
         command.arg("--profiles").arg(profiles);
     }
     command.args(["build", &args.stack, "--out"]).arg(&args.out);
-    command.args(args.base.iter().flat_map(|base| ["--base", base]));
+    command.args(args.choice.words());
     command.args(roles.iter().flat_map(|role| ["--role", role]));
     // Standard output is for what `up` itself has to say.
     let stderr = std::io::stderr()

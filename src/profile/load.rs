@@ -4,8 +4,17 @@ use super::notes::Notes;
 use super::problem::{Place, ProfileError, suggest_or_list};
 use super::reader::document;
 use super::source::{Source, StackPlace};
-use super::{Base, OverlayFile, Service, Stack, bind, check, parse};
+use super::{Base, OverlayFile, Role, Service, Stack, bind, check, parse};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What roles are built on where they do not say so themselves; it overrides the stack's.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choice<'a> {
+    /// Name of a base (`--base NAME`).
+    pub base: Option<&'a str>,
+    /// Name of one of the base's kernels (`--kernel NAME`).
+    pub kernel: Option<&'a str>,
+}
 
 impl Stack {
     /// Loads and checks a stack by name or directory. `base` (`--base NAME`) overrides the
@@ -14,6 +23,15 @@ impl Stack {
         source: &Source,
         name_or_dir: &str,
         base: Option<&str>,
+    ) -> Result<Stack, ProfileError> {
+        Stack::load_with(source, name_or_dir, Choice { base, kernel: None })
+    }
+
+    /// The same with every choice there is.
+    pub fn load_with(
+        source: &Source,
+        name_or_dir: &str,
+        choice: Choice<'_>,
     ) -> Result<Stack, ProfileError> {
         let place = source.locate(name_or_dir)?;
         let (source, text) = source.within(&place)?;
@@ -24,8 +42,10 @@ impl Stack {
         if let StackPlace::Named(folder) = &place {
             same_name(&notes, "stack/stack/name", &written.name, folder);
         }
-        let default_base = base.map(str::to_owned).or(written.base.take());
+        let default_base = choice.base.map(str::to_owned).or(written.base.take());
+        let default_kernel = choice.kernel.map(str::to_owned).or(written.kernel.take());
         for (index, role) in written.roles.iter_mut().enumerate() {
+            role.kernel = role.kernel.take().or(default_kernel.clone());
             if role.base.is_empty() {
                 match &default_base {
                     Some(base) => role.base.clone_from(base),
@@ -40,6 +60,7 @@ impl Stack {
         }
         let services = read_services(&source, &notes, &written)?;
         let bases = read_bases(&source, &notes, &written)?;
+        check_kernels(&written.roles, &bases, &notes);
         if !notes.problems.borrow().is_empty() {
             return Err(invalid(notes));
         }
@@ -196,6 +217,25 @@ fn read_bases(
         }
     }
     Ok(bases)
+}
+
+/// Every kernel that a role names is one of its base's.
+fn check_kernels(roles: &[Role], bases: &BTreeMap<String, Base>, notes: &Notes) {
+    for (index, role) in roles.iter().enumerate() {
+        let (Some(kernel), Some(base)) = (&role.kernel, bases.get(&role.base)) else {
+            continue;
+        };
+        if !base.kernels.contains_key(kernel) {
+            let own = format!("stack/role/{index}/kernel");
+            let fixed = notes.places.borrow().contains_key(&own);
+            notes.problem(
+                if fixed { &own } else { "stack/stack/kernel" },
+                format!("the base `{}` has no kernel `{kernel}`", base.name),
+                format!("the role `{}` is built on it", role.name),
+                suggest_or_list(kernel, base.kernels.keys().map(String::as_str)),
+            );
+        }
+    }
 }
 
 fn read_base(source: &Source, notes: &Notes, name: &str) -> Result<Option<Base>, ProfileError> {

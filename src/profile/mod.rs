@@ -14,6 +14,7 @@ mod parse;
 mod reader;
 
 pub use bind::instances;
+pub use load::Choice;
 pub use model::*;
 pub use problem::ProfileError;
 pub use source::Source;

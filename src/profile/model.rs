@@ -37,6 +37,9 @@ pub struct Role {
     pub summary: String,
     /// Name of the base.
     pub base: String,
+    /// Which of the base's other kernels it runs, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
     /// Memory of the machine `up` makes, MiB.
     pub memory: u32,
     /// Processors of the machine `up` makes.
@@ -428,6 +431,9 @@ pub struct Base {
     pub packages: Vec<String>,
     /// Kernel package.
     pub kernel: String,
+    /// Packages of other kernels, by the name that chooses them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kernels: BTreeMap<String, String>,
     /// Packages whose tools make the boot loader.
     pub boot: Vec<String>,
     /// debconf selections set before packages configure.

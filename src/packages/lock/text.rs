@@ -78,7 +78,8 @@ pub(super) fn requested(stack: &Stack, role: &Role) -> Vec<String> {
     let mut names = BTreeSet::new();
     if let Some(base) = stack.bases.get(&role.base) {
         names.extend(base.packages.iter().chain(&base.boot).cloned());
-        names.insert(base.kernel.clone());
+        let other = role.kernel.as_ref().and_then(|name| base.kernels.get(name));
+        names.insert(other.unwrap_or(&base.kernel).clone());
     }
     for service in role
         .services

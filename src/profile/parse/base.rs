@@ -15,7 +15,7 @@ pub struct Written {
 
 /// Reads a base.
 pub fn base(top: &Table<'_>) -> Written {
-    top.expects(&["base", "packages", "archive", "account"]);
+    top.expects(&["base", "packages", "kernels", "archive", "account"]);
     let mut base = Base {
         name: String::new(),
         summary: String::new(),
@@ -26,6 +26,7 @@ pub fn base(top: &Table<'_>) -> Written {
         archives: Vec::new(),
         packages: Vec::new(),
         kernel: String::new(),
+        kernels: BTreeMap::new(),
         boot: Vec::new(),
         preseed: Vec::new(),
         accounts: Vec::new(),
@@ -52,6 +53,13 @@ pub fn base(top: &Table<'_>) -> Written {
         base.packages = table.texts("apt");
         base.boot = table.texts("boot");
         base.preseed = preseed(&table);
+        table.done();
+    }
+    if let Some(table) = top.table("kernels") {
+        for name in table.rest() {
+            let package = table.required(&name);
+            base.kernels.insert(name, package);
+        }
         table.done();
     }
     base.archives = top.tables("archive").iter().map(archive).collect();

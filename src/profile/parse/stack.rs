@@ -13,6 +13,8 @@ pub struct Written {
     pub summary: String,
     /// Base of the roles that name none.
     pub base: Option<String>,
+    /// Kernel of the roles that name none.
+    pub kernel: Option<String>,
     /// Roles; `base` is empty where the role names none.
     pub roles: Vec<Role>,
     /// Phases.
@@ -42,6 +44,7 @@ pub fn stack(top: &Table<'_>) -> Written {
         name: String::new(),
         summary: String::new(),
         base: None,
+        kernel: None,
         roles: top.tables("role").iter().map(role).collect(),
         phases: top.tables("phase").iter().map(phase).collect(),
         binds: top.tables("bind").iter().map(bind).collect(),
@@ -51,6 +54,7 @@ pub fn stack(top: &Table<'_>) -> Written {
         written.name = table.required_name("name");
         written.summary = table.required("summary");
         written.base = table.text("base");
+        written.kernel = table.text("kernel");
         table.done();
     }
     if let Some(table) = top.table("demo") {
@@ -88,6 +92,7 @@ fn role(table: &Table<'_>) -> Role {
         name: table.required_name("name"),
         summary: table.required("summary"),
         base: table.text("base").unwrap_or_default(),
+        kernel: table.text("kernel"),
         memory: table.number("memory", 64, 1 << 24).unwrap_or(1024),
         cpus: table.number("cpus", 1, 1024).unwrap_or(1),
         disk: table.number("disk", 512, 1 << 30).unwrap_or(8192),
