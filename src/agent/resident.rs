@@ -19,6 +19,12 @@ use std::time::{Duration, Instant, SystemTime};
 const PROBE_EVERY: Duration = Duration::from_secs(60);
 /// Between two attempts at tasks that have failed.
 const RETRY_EVERY: Duration = Duration::from_secs(180);
+/// Before each further look at what is red when bring-up ends.
+const SECOND_LOOKS: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(20),
+    Duration::from_secs(40),
+];
 /// Between two looks at the age of certificates.
 const RENEW_EVERY: Duration = Duration::from_secs(12 * 3600);
 /// A clock that is set by more than this makes every certificate worth a look.
@@ -110,10 +116,17 @@ fn bring_up_for_ever(executor: &Executor, herald: &Herald, wake: &Wake) -> Agent
             return error.into();
         }
         let mut status = status(executor);
-        if told.is_none() && status.outcome == Outcome::Red {
-            // Probes that a host busy with bring-up has failed are not how it ends.
-            executor.prober().probe_all(executor.jobs(), &|_, _| {});
-            status = self::status(executor);
+        if told.is_none() {
+            // Probes that a host busy with bring-up has failed are not how it ends. Some tell
+            // what others have measured, and that takes its time.
+            for pause in SECOND_LOOKS {
+                if status.outcome != Outcome::Red {
+                    break;
+                }
+                std::thread::sleep(pause);
+                executor.prober().probe_all(executor.jobs(), &|_, _| {});
+                status = self::status(executor);
+            }
         }
         match told {
             None => {

@@ -2,6 +2,7 @@
 //! refuses what nobody has signed.
 
 use crate::site::{Site, images, wait};
+use crate::traffic::{self, Recording};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -15,8 +16,9 @@ const SHIM: &str = "::/EFI/BOOT/BOOTX64.EFI";
 /// program does the same, but it is not what was signed.
 const TEXT: &str = "Could not install security protocol";
 
-/// Starts the host on what a newer computer has, and finds all as it was.
-pub fn start_elsewhere(site: &Site, up: &[&str]) {
+/// Starts the host on what a newer computer has, and finds all as it was. What it sends is
+/// recorded from its first packet on.
+pub fn start_elsewhere(site: &Site) -> Recording {
     let hardware = [
         "--firmware",
         "secure-boot",
@@ -25,7 +27,10 @@ pub fn start_elsewhere(site: &Site, up: &[&str]) {
         "--cpus",
         "4",
     ];
-    site.must(&[up, &hardware[..]].concat());
+    let up = ["up", "starter", "--no-input", "--out", "out"];
+    site.must(&[&up[..], &hardware].concat());
+    let recording = traffic::record(site);
+    site.must(&[&up[..], &["--wait"]].concat());
     let found = site.on_host(
         "mokutil --sb-state; findmnt -no SOURCE /; findmnt -no SOURCE /data; nproc; \
          systemctl --failed --plain --no-legend | cat",
@@ -41,6 +46,7 @@ pub fn start_elsewhere(site: &Site, up: &[&str]) {
         ]
     );
     site.saw("a host made with BIOS and virtio runs with Secure Boot, NVMe and four processors");
+    recording
 }
 
 #[test]

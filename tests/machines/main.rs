@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod apt;
 mod browser;
 mod contents;
 mod cuts;
@@ -10,9 +11,12 @@ mod firmware;
 mod interrupted;
 mod outside;
 mod person;
+mod qmp;
 mod red;
 mod site;
 mod soak;
 mod stranger;
+mod traffic;
+mod trouble;
 mod typed;
 mod unattended;

@@ -12,16 +12,18 @@ use std::time::{Duration, Instant};
 /// The command under test.
 pub const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
 
-/// Images of Debian 12 and of Debian 13, each built once per run of the suite.
-static DEBIAN_12: LazyLock<PathBuf> = LazyLock::new(|| build("debian-12"));
-static DEBIAN_13: LazyLock<PathBuf> = LazyLock::new(|| build("debian-13"));
+/// Images of Debian 12, and of Debian 13 with the kernel that knows all hardware, each built
+/// once per run of the suite.
+static DEBIAN_12: LazyLock<PathBuf> = LazyLock::new(|| build("debian-12", &[]));
+static DEBIAN_13: LazyLock<PathBuf> =
+    LazyLock::new(|| build("debian-13", &["--kernel", "generic"]));
 
 /// While a test is written, images and the brought-up site of an earlier run are good enough.
 fn again() -> bool {
     std::env::var_os("MUSTER_TEST_AGAIN").is_some()
 }
 
-fn build(base: &str) -> PathBuf {
+fn build(base: &str, choice: &[&str]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(base);
     if again() && folder.join("out/starter/office.manifest.json").is_file() {
         return folder;
@@ -30,6 +32,7 @@ fn build(base: &str) -> PathBuf {
     let status = Command::new(MUSTER)
         .current_dir(&folder)
         .args(["build", "starter", "--base", base, "--out", "out"])
+        .args(choice)
         .stdin(Stdio::null())
         .status()
         .expect("muster starts");

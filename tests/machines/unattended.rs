@@ -2,14 +2,14 @@
 //! and broken on purpose.
 
 use crate::site::Site;
-use crate::{browser, firmware, outside, red, stranger};
+use crate::{apt, browser, firmware, outside, red, stranger};
 
 const UP: [&str; 6] = ["up", "starter", "--no-input", "--wait", "--out", "out"];
 
 #[test]
 fn unattended_bring_up_is_green_on_other_hardware_also_seen_from_outside() {
     let site = Site::fork("unattended");
-    firmware::start_elsewhere(&site, &UP);
+    let recording = firmware::start_elsewhere(&site);
     let rows = site.verify();
     assert!(rows.len() >= 10, "only {} integrations", rows.len());
     for (id, green, reason) in &rows {
@@ -24,6 +24,8 @@ fn unattended_bring_up_is_green_on_other_hardware_also_seen_from_outside() {
     browser::mail(&site);
     outside::look_inside(&site);
     stranger::look(&site);
+    recording.nobody_was_told(&site);
+    apt::installs_more(&site);
 
     let stopped = std::time::Instant::now();
     site.must(&["down", "starter"]);

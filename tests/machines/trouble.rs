@@ -1,0 +1,128 @@
+//! What befalls disks and clocks of a host that has been brought up: either it is green all
+//! the same, or it names what is wrong and what to do, and doing that makes it green. Nothing
+//! is lost.
+
+use crate::contents;
+use crate::site::{BROUGHT_UP, Site, wait};
+use std::time::Duration;
+
+const UP: [&str; 7] = [
+    "up",
+    "starter",
+    "--no-input",
+    "--wait",
+    "--direct-kernel",
+    "--out",
+    "out",
+];
+
+const JOURNAL: &str = "/var/lib/muster/journal";
+const LONG: Duration = Duration::from_secs(900);
+
+#[test]
+fn journals_disks_and_clocks_in_trouble_are_named_and_mended() {
+    let site = Site::fork("trouble");
+    site.must(&UP);
+    site.saw("green");
+    let secrets = secrets(&site);
+    torn_journal(&site);
+    damaged_journal(&site);
+    full_data(&site);
+    root_for_reading(&site);
+    wrong_clock(&site, "1980-01-01");
+    wrong_clock(&site, "2040-01-31");
+    assert_eq!(secrets, self::secrets(&site), "a secret changed");
+    contents::same(&BROUGHT_UP.contents, &contents::of(&site));
+    site.saw("nothing was lost");
+    site.must(&["down", "starter"]);
+}
+
+fn secrets(site: &Site) -> String {
+    site.on_host("cd /var/lib/muster && find secrets ca -type f | sort | xargs sha256sum")
+}
+
+fn all_green(site: &Site, after: &str) {
+    wait(&format!("all green after {after}"), LONG, || {
+        let rows = site.verify();
+        (!rows.is_empty() && rows.iter().all(|(_, green, _)| *green)).then_some(())
+    });
+    site.saw(&format!("all green after {after}"));
+}
+
+/// The last record ends in the middle; then it is whole, but one letter is another.
+fn torn_journal(site: &Site) {
+    for (what, change) in [
+        ("a torn record", "truncate -s -20 $j"),
+        (
+            "a record with another letter",
+            "size=$(stat -c %s $j); printf X | dd of=$j bs=1 seek=$((size - 40)) conv=notrunc status=none",
+        ),
+    ] {
+        let said = site.on_host(&format!(
+            "j={JOURNAL}; systemctl stop muster-agent; {change}; systemctl start muster-agent; sleep 5; \
+             journalctl -u muster-agent --since -2min --output=cat | cat"
+        ));
+        assert!(said.contains("cut a torn end of"), "{what}: {said}");
+        all_green(site, what);
+    }
+}
+
+/// A record in the middle is damaged: that is no power cut, and a person is told what to do.
+fn damaged_journal(site: &Site) {
+    site.on_host(&format!(
+        "systemctl stop muster-agent; sed -i '3s/./X/' {JOURNAL}; systemctl start muster-agent; sleep 8"
+    ));
+    let status = site.run(&["status", "starter"]);
+    let said = String::from_utf8_lossy(&[status.stdout, status.stderr].concat()).into_owned();
+    println!("{said}");
+    let advice = "move it aside and restart muster-agent";
+    assert!(
+        said.contains("is damaged in line 3") && said.contains(advice),
+        "{said}"
+    );
+    site.on_host(&format!(
+        "mv {JOURNAL} /root/; systemctl restart muster-agent"
+    ));
+    all_green(site, "a damaged journal that was moved aside");
+}
+
+fn full_data(site: &Site) {
+    site.on_host(
+        "fallocate -l $(df --output=avail -B1 /data | tail -n1) /data/full || true; \
+         dd if=/dev/zero of=/data/full2 bs=4k 2>/dev/null || true; df /data; \
+         systemctl restart muster-agent; sleep 20",
+    );
+    let status = site.run(&["status", "starter"]);
+    let said = String::from_utf8_lossy(&[status.stdout, status.stderr].concat()).into_owned();
+    println!("{said}");
+    let verify = site.run(&["verify", "starter"]);
+    println!(
+        "{}",
+        String::from_utf8_lossy(&[verify.stdout, verify.stderr].concat())
+    );
+    site.on_host("rm -f /data/full /data/full2");
+    all_green(site, "a full data partition");
+}
+
+fn root_for_reading(site: &Site) {
+    let said = site.on_host(
+        "mount -o remount,ro / 2>&1 || echo busy; systemctl restart muster-agent; sleep 20; muster status 2>&1 | cat; journalctl -u muster-agent --since -1min --output=cat | cat",
+    );
+    println!("{said}");
+    site.on_host("mount -o remount,rw /; systemctl restart muster-agent");
+    all_green(site, "a read-only root");
+}
+
+fn wrong_clock(site: &Site, date: &str) {
+    site.on_host(&format!(
+        "systemctl stop systemd-timesyncd; date --set {date}; sleep 90"
+    ));
+    let rows = site.verify();
+    println!("{date}: {rows:?}");
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
+    site.on_host(&format!("date --set @{now}"));
+    all_green(site, &format!("a clock at {date}"));
+}
