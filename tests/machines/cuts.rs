@@ -1,5 +1,6 @@
-//! The power fails three times in one bring-up: after a task is "started", after its effect,
-//! and before it is "done". Then all is green, nothing happened twice, no secret changed.
+//! The power fails again and again in one bring-up: at random moments from power-on, and after
+//! a task is "started", after its effect, and before it is "done". Then all is green, nothing
+//! happened twice, no secret changed, and all is as on a host without cuts.
 
 use crate::contents;
 use crate::site::{BROUGHT_UP, Site, wait};
@@ -23,9 +24,26 @@ const UP: [&str; 6] = [
 ];
 
 #[test]
-fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_changed() {
+fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_changed() {
     let site = Site::with_same_answers("cuts");
     typed_in(&site);
+    // The disk is met, state is copied to the data partition, the answers are taken.
+    let mut number = 0;
+    let mut at_random = |count: u64, seconds: std::ops::Range<f64>| {
+        for _ in 0..count {
+            number += 1;
+            let moment = rand::Rng::gen_range(&mut rand::thread_rng(), seconds.clone());
+            site.must(&UP);
+            std::thread::sleep(Duration::from_secs_f64(moment));
+            site.cut_power();
+            let (lines, events) = said(&site);
+            site.saw(&format!(
+                "power cut {number} after {moment:.1} s, {lines} lines and {events} events"
+            ));
+        }
+    };
+    at_random(cuts() / 3, 4.0..25.0);
+
     let mut secrets: Option<String> = None;
     for (task, moment) in CUTS {
         let place = format!("{task}:{moment}");
@@ -33,7 +51,7 @@ fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_c
         site.must(&[&UP[..], &["--break-at", &place]].concat());
         wait(
             &format!("the agent to stand at {place}"),
-            Duration::from_secs(900),
+            Duration::from_secs(1200),
             || {
                 events(&site)[before..]
                     .iter()
@@ -55,17 +73,10 @@ fn three_power_cuts_in_one_bring_up_end_green_with_nothing_twice_and_no_secret_c
         site.cut_power();
         site.saw(&format!("power cut at {place}"));
     }
-    // More cuts, at moments nobody chose; `./tests/run soak` asks for them.
-    for number in 0..soak() {
-        site.must(&UP);
-        let seconds = rand::Rng::gen_range(&mut rand::thread_rng(), 5..240);
-        std::thread::sleep(Duration::from_secs(seconds));
-        site.cut_power();
-        site.saw(&format!("power cut {number} after {seconds} s"));
-    }
+    at_random(cuts() * 2 / 3, 10.0..60.0);
 
     site.must(&[&UP[..], &["--wait"]].concat());
-    site.saw("bring-up ended green after three cuts");
+    site.saw("bring-up ended green after all cuts");
     for (id, green, reason) in site.verify() {
         assert!(green, "{id}: {reason}");
     }
@@ -103,10 +114,30 @@ fn typed_in(site: &Site) {
     std::fs::write(&file, answers.to_string()).expect("written");
 }
 
-/// How many further cuts are wished.
-fn soak() -> u32 {
-    let wish = std::env::var("MUSTER_SOAK").unwrap_or_default();
-    wish.parse().unwrap_or(0)
+/// How many cuts at moments nobody chose; `./tests/run soak` asks for more.
+fn cuts() -> u64 {
+    let wish = std::env::var("MUSTER_SOAK").ok();
+    wish.and_then(|wish| wish.parse().ok()).unwrap_or(27)
+}
+
+/// How many lines of the console and events there are of the last start.
+fn said(site: &Site) -> (usize, usize) {
+    let folder = site.folder().join("office");
+    let record = std::fs::read_to_string(folder.join("machine.json")).expect("readable");
+    let record: serde_json::Value = serde_json::from_str(&record).expect("JSON");
+    let from = |file: &str, start: &serde_json::Value| {
+        let bytes = std::fs::read(folder.join(file)).unwrap_or_default();
+        let start = start.as_u64().unwrap_or(0) as usize;
+        bytes[start.min(bytes.len())..]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+    };
+    let run = &record["run"];
+    (
+        from("serial.log", &run["serial-from"]),
+        from("events.jsonl", &run["events-from"]),
+    )
 }
 
 /// What the host has told so far, over all its boots.

@@ -9,6 +9,7 @@ mod cuts;
 mod disk;
 mod firmware;
 mod interrupted;
+mod network;
 mod outside;
 mod person;
 mod qmp;
