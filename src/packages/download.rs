@@ -197,6 +197,7 @@ fn attempt(
             });
         }
         let mut body = reply.body.take(wanted.size - have + 1);
+        let mut pace = transport.pace();
         loop {
             let read = body
                 .read(&mut buffer)
@@ -214,6 +215,9 @@ fn attempt(
             digest.update(&buffer[..read]);
             file.write_all(&buffer[..read]).map_err(cache)?;
             tell(have);
+            if have < wanted.size {
+                pace.came(url, read as u64)?;
+            }
         }
         if have < wanted.size {
             return Err(DownloadError::Http(HttpError::Connection {

@@ -17,6 +17,8 @@ pub struct Patience {
     pub connect: Duration,
     /// Without a byte from the mirror.
     pub silence: Duration,
+    /// Bytes of a large file that come within `silence` at least.
+    pub pace: u64,
     /// For the whole of a small file, should its bytes come one by one.
     pub small_file: Duration,
 }
@@ -28,6 +30,7 @@ impl Default for Patience {
             pause: Duration::from_millis(500),
             connect: Duration::from_secs(20),
             silence: Duration::from_secs(60),
+            pace: 60 << 10,
             small_file: Duration::from_secs(300),
         }
     }
@@ -121,6 +124,35 @@ impl HttpError {
     }
 }
 
+/// How fast a file comes.
+pub struct Pace {
+    patience: Patience,
+    since: Instant,
+    came: u64,
+}
+
+impl Pace {
+    /// So many bytes have come.
+    ///
+    /// # Errors
+    /// So few in so long a time that the file would take for ever.
+    pub fn came(&mut self, url: &str, bytes: u64) -> Result<(), HttpError> {
+        self.came += bytes;
+        if self.since.elapsed() < self.patience.silence {
+            return Ok(());
+        }
+        if self.came < self.patience.pace {
+            return Err(HttpError::Stalled {
+                url: without_password(url),
+                what: "next to nothing came",
+                limit: self.patience.silence,
+            });
+        }
+        (self.since, self.came) = (Instant::now(), 0);
+        Ok(())
+    }
+}
+
 impl Default for Transport {
     fn default() -> Self {
         Transport::new(Patience::default())
@@ -208,6 +240,15 @@ impl Transport {
             }
             Ok(bytes)
         })
+    }
+
+    /// Watches a large file come.
+    pub fn pace(&self) -> Pace {
+        Pace {
+            patience: self.patience,
+            since: Instant::now(),
+            came: 0,
+        }
     }
 
     /// Repeats an attempt whose failure may pass, waiting longer each time.

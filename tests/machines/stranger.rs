@@ -139,6 +139,10 @@ fn secrets(site: &Site) {
     assert!(count >= 5, "only {count} secrets were looked for");
     assert_eq!(lines.len(), 1, "secrets in logs:\n{logged}");
     site.saw(&format!("none of {count} secrets is readable or in a log"));
+    let most = site.on_host(
+        "journalctl -b -u systemd-journald --output=cat | sed -n 's/^System Journal.* max \\([0-9.]*[MG]\\).*/\\1/p' | tail -n 1",
+    );
+    assert_eq!(most.trim(), "256.0M", "what the journal may grow to");
 }
 
 /// Packages are as dpkg left them, but for what the plan writes.

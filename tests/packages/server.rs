@@ -177,7 +177,7 @@ fn answer(
             Mood::Dribbling => {
                 for byte in body {
                     stream.write_all(&[*byte]).ok()?;
-                    std::thread::sleep(std::time::Duration::from_millis(20));
+                    std::thread::sleep(std::time::Duration::from_millis(120));
                 }
                 continue;
             }
