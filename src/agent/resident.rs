@@ -5,6 +5,7 @@ use super::herald::Herald;
 use super::{AgentError, Result, at};
 use crate::bringup::board::TaskStand;
 use crate::bringup::job::{Job, Work};
+use crate::bringup::places::Places;
 use crate::bringup::run::{Executor, Moment, Observer};
 use crate::bringup::status::{Outcome, Status};
 use crate::plan::Task;
@@ -260,7 +261,27 @@ fn write_status(executor: &Executor) {
         .and_then(|json| std::fs::write(&beside, json))
         .and_then(|()| std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o644)))
         .and_then(|()| std::fs::rename(&beside, &path));
-    if let Err(error) = written {
+    let words = written
+        .err()
+        .map(|error| format!("cannot write {}: {error}", path.display()));
+    if let Some(words) = &words {
+        eprintln!("{words}");
+    }
+    trouble(&executor.facts().places, words.as_deref());
+}
+
+/// Says what keeps the agent from its work where `muster status` finds it although no disk can
+/// be written, or that nothing does.
+pub fn trouble(places: &Places, words: Option<&str>) {
+    let path = places.trouble();
+    let told = match words {
+        Some(words) => std::fs::write(&path, words),
+        None => match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+    };
+    if let Err(error) = told {
         eprintln!("cannot write {}: {error}", path.display());
     }
 }

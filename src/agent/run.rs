@@ -23,12 +23,20 @@ const BREAK: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/muster/break/raw";
 /// How long an address is waited for; without one bring-up begins all the same.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(45);
 
-/// Runs the agent; returns only when it cannot go on.
+/// Runs the agent; returns only when it cannot go on, and leaves word why.
 pub fn run() -> Result<()> {
     let places = Places::host();
     durable::make_directory(&places.run, 0o755).map_err(at(&places.run))?;
+    let ended = bring_up(&places);
+    if let Err(error) = &ended {
+        resident::trouble(&places, Some(&error.to_string()));
+    }
+    ended
+}
+
+fn bring_up(places: &Places) -> Result<()> {
     let herald = Arc::new(Herald::new(Events::open()));
-    let facts = facts(&places, ADDRESS_PATIENCE)?;
+    let facts = facts(places, ADDRESS_PATIENCE)?;
     let journal = Journal::open(&places.journal(), &facts.image)?;
     if let Some(torn) = journal.torn() {
         herald.note(torn);
@@ -47,6 +55,7 @@ pub fn run() -> Result<()> {
         Arc::clone(&herald) as Arc<dyn Observer>,
     );
     herald.expect(executor.jobs().len());
+    resident::trouble(places, None);
     Err(resident::live(Arc::new(executor), herald))
 }
 

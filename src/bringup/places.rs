@@ -63,6 +63,11 @@ impl Places {
         self.state.join("status.json")
     }
 
+    /// What keeps the agent from its work, in words; there only while something does.
+    pub fn trouble(&self) -> PathBuf {
+        self.run.join("trouble")
+    }
+
     /// The folder of secrets.
     pub fn secrets(&self) -> PathBuf {
         self.state.join("secrets")

@@ -303,6 +303,22 @@ impl Status {
         (self.proven, self.total) = (proven, total);
     }
 
+    /// The status of a host whose agent cannot work, so that nothing in it is news.
+    pub fn troubled(mut self, reason: &str) -> Status {
+        let agent = Attention {
+            task: "muster-agent".into(),
+            stand: TaskStand::Failed,
+            attempt: 0,
+            reason: reason.trim().into(),
+            output: String::new(),
+            unit: Some("muster-agent.service".into()),
+            next: "journalctl -u muster-agent".into(),
+        };
+        self.attention.insert(0, agent);
+        self.outcome = Outcome::Red;
+        self
+    }
+
     /// The status as it is to be read at this time: what is old is stale, for whoever wrote
     /// it may have stopped.
     pub fn aged(mut self, now: Timestamp) -> Status {

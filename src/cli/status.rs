@@ -24,10 +24,23 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     if let Some(stack) = &args.stack {
         return ask(cli, stack, &["status"], args.json);
     }
-    let path = Places::host().status();
+    show(&last(&Places::host())?, args.json)
+}
+
+/// How this host stands by what the agent last wrote, or why the agent cannot write.
+pub fn last(places: &Places) -> miette::Result<Status> {
+    let path = places.status();
+    let trouble = std::fs::read_to_string(places.trouble()).ok();
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if let Some(reason) = trouble {
+                return Err(miette!(
+                    help = "its log: journalctl -u muster-agent",
+                    "bring-up cannot begin: {}",
+                    reason.trim()
+                ));
+            }
             return Err(miette!(
                 help = "on a host: systemctl status muster-agent; on a workstation: muster status STACK",
                 "there is no status here: {} does not exist",
@@ -36,8 +49,11 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         }
         Err(error) => return Err(miette!("cannot read {}: {error}", path.display())),
     };
-    let status = parse(&text)?;
-    show(&status.aged(Timestamp::now()), args.json)
+    let status = parse(&text)?.aged(Timestamp::now());
+    Ok(match trouble {
+        Some(reason) => status.troubled(&reason),
+        None => status,
+    })
 }
 
 /// Reads a status.

@@ -39,9 +39,11 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         Ok(agent) => by_agent(agent)?,
         Err(_) if nix::unistd::geteuid().is_root() => by_ourselves(&places)?,
         Err(error) => {
+            let why = std::fs::read_to_string(places.trouble());
+            let why = why.map_or(error.to_string(), |reason| reason.trim().to_owned());
             return Err(miette!(
                 help = "systemctl status muster-agent; or run `muster verify` as root, without the agent",
-                "the agent does not answer at {}: {error}",
+                "the agent does not answer at {}: {why}",
                 places.socket().display()
             ));
         }

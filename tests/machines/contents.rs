@@ -62,10 +62,10 @@ use File::Find;
 use MIME::Base64;
 
 # Random, or made of the time: each host has its own.
-my $own = qr{^/etc/( machine-id | ssh/ssh_host_.* | ssl/private/ssl-cert-snakeoil\.key
-    | ssl/certs/ssl-cert-snakeoil\.pem | ssl/certs/[0-9a-f]{8}\.0 | fstab | adjtime
-    | ld\.so\.cache | resolv\.conf | .*/?\.pwd\.lock | hosts
-    | systemd/network/10-muster\.network )$}x;
+my $own = qr{^(/usr/local/share/ca-certificates/muster-site-ca\.crt | /etc/( machine-id
+    | ssh/ssh_host_.* | ssl/private/ssl-cert-snakeoil\.key | ssl/certs/ssl-cert-snakeoil\.pem
+    | ssl/certs/ca-certificates\.crt | fstab | adjtime | ld\.so\.cache | .*\.pwd\.lock | hosts
+    | systemd/network/10-muster\.network ))$}x;
 
 sub slurp { my $file = shift; local $/; open my $in, "<:raw", $file or die "$file: $!"; my $text = <$in>; $text // "" }
 

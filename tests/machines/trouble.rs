@@ -80,6 +80,8 @@ fn damaged_journal(site: &Site) {
         said.contains("is damaged in line 3") && said.contains(advice),
         "{said}"
     );
+    assert_eq!(status.status.code(), Some(4), "{said}");
+    site.saw("a damaged journal is named, with what to do");
     site.on_host(&format!(
         "mv {JOURNAL} /root/; systemctl restart muster-agent"
     ));
