@@ -1,12 +1,12 @@
 //! The same image from other firmware, another disk and more processors; and firmware that
 //! refuses what nobody has signed.
 
+use crate::outside;
 use crate::site::{Site, images, wait};
 use crate::traffic::{self, Recording};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 /// Where the ESP begins, for mtools.
@@ -134,13 +134,6 @@ fn text(path: &Path) -> String {
 }
 
 fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(
-        output.status.success(),
-        "{program}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let (fine, said) = outside::run(program, arguments);
+    assert!(fine, "{program}: {said}");
 }

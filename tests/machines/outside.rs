@@ -36,7 +36,8 @@ fn door(site: &Site) -> Door {
     }
 }
 
-fn run(program: &str, arguments: &[&str]) -> (bool, String) {
+/// Runs a program of the workstation: whether it succeeded, and all that it said.
+pub fn run(program: &str, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(program)
         .args(arguments)
         .stdin(std::process::Stdio::null())

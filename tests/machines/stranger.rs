@@ -29,17 +29,17 @@ const ROOT: &[&str] = &[
 
 /// Looks everywhere.
 pub fn look(site: &Site) {
-    doors(site);
+    let plan = site.must(&["plan", "starter", "--json"]);
+    doors(site, &plan);
     rights(site);
     secrets(site);
-    packages(site);
+    packages(site, &plan);
 }
 
 /// Connects from another network to every listener and to a thousand further ports: only
 /// those of the plan answer.
-fn doors(site: &Site) {
-    let plan: Value =
-        serde_json::from_str(&site.must(&["plan", "starter", "--json"])).expect("JSON");
+fn doors(site: &Site, plan: &str) {
+    let plan: Value = serde_json::from_str(plan).expect("JSON");
     let rules = plan["firewall"].as_array().expect("rules").iter();
     let mut wanted: BTreeSet<u64> = rules
         .filter(|rule| rule["scope"] == "public" && rule["protocol"] == "tcp")
@@ -146,8 +146,7 @@ fn secrets(site: &Site) {
 }
 
 /// Packages are as dpkg left them, but for what the plan writes.
-fn packages(site: &Site) {
-    let plan = site.must(&["plan", "starter", "--json"]);
+fn packages(site: &Site, plan: &str) {
     // Written at every start, from the site.
     let own = ["/etc/hosts", "/etc/issue", "/etc/nftables.conf"];
     let changed = site.on_host("dpkg --verify | cat");
