@@ -55,7 +55,7 @@ pub struct Reply {
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The mirror has no such file.
-    #[error("{url}: not there (HTTP {status})")]
+    #[error("{url}: not there{}", if url.starts_with("file:") { String::new() } else { format!(" (HTTP {status})") })]
     Missing {
         /// URL.
         url: String,
@@ -73,6 +73,14 @@ pub enum HttpError {
     /// The connection failed.
     #[error("{url}: {reason}")]
     Connection {
+        /// URL.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// Whoever answers cannot prove who it is, or speaks no TLS.
+    #[error("{url}: no secure connection: {reason}")]
+    Tls {
         /// URL.
         url: String,
         /// Why.
@@ -238,6 +246,14 @@ impl Transport {
         }
     }
 
+    /// The proxy that the environment names for this URL, as it may be shown.
+    fn proxy(&self, url: &str) -> Option<String> {
+        let proxy = self.agent.config().proxy()?;
+        let target = url.parse().ok()?;
+        let shown = |proxy: &ureq::Proxy| format!("{}:{}", proxy.host(), proxy.port());
+        (!proxy.is_no_proxy(&target)).then(|| shown(proxy))
+    }
+
     fn failure(&self, url: &str, error: ureq::Error) -> HttpError {
         use ureq::Timeout;
         let url = without_password(url);
@@ -248,11 +264,41 @@ impl Transport {
             ureq::Error::Timeout(Timeout::RecvResponse) => ("no answer came", silence),
             ureq::Error::Timeout(_) => ("no further byte came", silence),
             error => {
-                let reason = error.to_string();
+                if let Some(reason) = tls(&error) {
+                    return HttpError::Tls { url, reason };
+                }
+                let proxy = self.proxy(&url);
+                let reason = match proxy {
+                    Some(proxy) => format!("through the proxy {proxy}: {}", words(&error)),
+                    None => words(&error),
+                };
                 return HttpError::Connection { url, reason };
             }
         };
         HttpError::Stalled { url, what, limit }
+    }
+}
+
+/// Why TLS failed, if that is what failed.
+fn tls(error: &ureq::Error) -> Option<String> {
+    let ureq::Error::Io(error) = error else {
+        return None;
+    };
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(reason) => Some(format!(
+            "the certificate that was shown is not trusted here ({reason})"
+        )),
+        rustls::Error::InvalidMessage(_) => Some("what answers there speaks no TLS".into()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// A failed connection in words, without the client's own labels.
+fn words(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::HostNotFound => "no address is known for this host name".into(),
+        error => error.to_string(),
     }
 }
 
