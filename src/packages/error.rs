@@ -178,7 +178,7 @@ fn suite_hint(error: &SuiteError) -> Option<&'static str> {
             "the mirror is in the middle of an update, or tampered with: try again in a while, or another one with --mirror URL",
         ),
         SuiteError::Fetch {
-            source: HttpError::Connection { .. },
+            source: HttpError::Unreachable { .. },
             ..
         } => Some(
             "see whether this computer is online, and http_proxy and https_proxy if it needs a proxy; else try another mirror with --mirror URL, or work from the cache with --offline",

@@ -70,6 +70,14 @@ pub enum HttpError {
         /// Status code.
         status: u16,
     },
+    /// Nobody answers there.
+    #[error("{url}: {reason}")]
+    Unreachable {
+        /// URL.
+        url: String,
+        /// Why.
+        reason: String,
+    },
     /// The connection failed.
     #[error("{url}: {reason}")]
     Connection {
@@ -122,7 +130,9 @@ impl HttpError {
     /// Whether the same request may succeed a moment later.
     pub fn is_passing(&self) -> bool {
         match self {
-            HttpError::Connection { .. } | HttpError::Stalled { .. } => true,
+            HttpError::Unreachable { .. }
+            | HttpError::Connection { .. }
+            | HttpError::Stalled { .. } => true,
             HttpError::Status { status, .. } => matches!(status, 408 | 425 | 429) || *status >= 500,
             _ => false,
         }
@@ -164,7 +174,12 @@ impl Transport {
         if offset > 0 {
             request = request.header("Range", format!("bytes={offset}-"));
         }
-        let response = request.call().map_err(|error| self.failure(url, error))?;
+        let response = request
+            .call()
+            .map_err(|error| match self.failure(url, error) {
+                HttpError::Connection { url, reason } => HttpError::Unreachable { url, reason },
+                other => other,
+            })?;
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name)?.to_str().ok();
         let starts_at = header("Content-Range")
