@@ -1,13 +1,12 @@
 //! `muster diagnose`: why something is red, its last words, and what to do next.
 
-use super::status::{ask, parse};
+use super::status::{self, ask};
 use super::{Cli, exit, out};
 use crate::bringup::actions::unit::journal_tail;
 use crate::bringup::board::TaskStand;
-use crate::bringup::places::Places;
 use crate::bringup::status::{Attention, Colour, ProbeStatus, Status};
 use jiff::Timestamp;
-use miette::{IntoDiagnostic, WrapErr, miette};
+use miette::{IntoDiagnostic, miette};
 use serde::Serialize;
 
 /// Lines of a unit's journal that are shown.
@@ -44,11 +43,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         command.extend(task);
         return ask(cli, stack, &command, args.json);
     }
-    let path = Places::host().status();
-    let text = std::fs::read_to_string(&path)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("there is no status at {}", path.display()))?;
-    let status = parse(&text)?.aged(Timestamp::now());
+    let status = status::read("diagnose")?.aged(Timestamp::now());
     let diagnosis = Diagnosis::of(&status, task, &|unit| journal_tail(unit, TAIL))?;
     if args.json {
         let json = serde_json::to_string_pretty(&diagnosis).into_diagnostic()?;

@@ -1,6 +1,6 @@
 //! `muster status`: how the host stands, from what the agent last wrote.
 
-use super::{Cli, exit, ssh};
+use super::{Cli, exit, out, ssh};
 use crate::bringup::places::Places;
 use crate::bringup::status::{Outcome, Status};
 use crate::console::matrix;
@@ -24,20 +24,27 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     if let Some(stack) = &args.stack {
         return ask(cli, stack, &["status"], args.json);
     }
+    show(&read("status")?.aged(Timestamp::now()), args.json)
+}
+
+/// What the agent of this host last wrote; `command` is who asks.
+pub fn read(command: &str) -> miette::Result<Status> {
     let path = Places::host().status();
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(miette!(
-                help = "on a host: systemctl status muster-agent; on a workstation: muster status STACK",
-                "there is no status here: {} does not exist",
-                path.display()
-            ));
-        }
-        Err(error) => return Err(miette!("cannot read {}: {error}", path.display())),
-    };
-    let status = parse(&text)?;
-    show(&status.aged(Timestamp::now()), args.json)
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(miette!(
+            help = format!(
+                "on a host: systemctl status muster-agent; on a workstation: muster {command} STACK"
+            ),
+            "there is no status here: {} does not exist",
+            path.display()
+        )),
+        Err(error) => Err(miette!(
+            help = format!("see who may read it: ls -ld {}", path.display()),
+            "cannot read {}: {error}",
+            path.display()
+        )),
+    }
 }
 
 /// Reads a status.
@@ -50,15 +57,12 @@ pub fn parse(text: &str) -> miette::Result<Status> {
 /// Prints it and gives the exit code.
 pub fn show(status: &Status, json: bool) -> miette::Result<u8> {
     if json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(status).into_diagnostic()?
-        );
+        out::write(serde_json::to_string_pretty(status).into_diagnostic()? + "\n")?;
     } else {
         let plain = std::env::var_os("NO_COLOR").is_some()
             || std::env::var("TERM").is_ok_and(|term| term == "dumb")
             || !std::io::stdout().is_terminal();
-        print!("{}", matrix::text(status, Timestamp::now(), !plain));
+        out::write(matrix::text(status, Timestamp::now(), !plain))?;
     }
     Ok(match status.outcome {
         Outcome::Green => exit::OK,
