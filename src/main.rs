@@ -3,7 +3,7 @@
 use clap::FromArgMatches;
 use muster::cli::{
     Cli, Command, agent, answers, build, check, completions, console, diagnose, down, fetch, help,
-    image_worker, lock, man, plan, ps, report, setup, ssh, status, up, verify,
+    image_worker, lock, man, out, plan, ps, report, setup, ssh, status, up, verify,
 };
 use std::process::ExitCode;
 
@@ -15,6 +15,11 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(move |panic| {
         tell(panic);
         std::process::abort();
+    }));
+    // Broken lines would cut paths and commands that people copy; a terminal breaks them itself.
+    // Another hook cannot be there yet.
+    let _ = miette::set_hook(Box::new(|_| {
+        Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())
     }));
     let cli = Cli::from_arg_matches(&help::command().get_matches()).unwrap_or_else(|e| e.exit());
     let result = match &cli.command {
@@ -41,7 +46,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(report) => {
-            eprintln!("{report:?}");
+            out::aside(format_args!("{report:?}"));
             ExitCode::from(report::exit_code(&report))
         }
     }

@@ -100,8 +100,8 @@ fn a_stack_that_is_not_there_is_refused_with_the_nearest_name() {
     let error = Stack::load(&source(), "./nowhere", None).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "there is no stack `./nowhere`\n  stacks: one, two\n  hint: a stack is named, or is a \
-         directory with a stack.toml"
+        "there is no stack `./nowhere`\n  stacks: one, two\n  hint: ./nowhere does not exist; a \
+         stack is named, or is a directory with a stack.toml"
     );
 }
 

@@ -1,9 +1,10 @@
 //! `muster agent`: what the units in an image run. Not for people.
 
-use super::{Cli, exit};
+use super::{Cli, exit, host};
 use crate::agent::{data, run, setup};
 use clap::Subcommand;
 use miette::{IntoDiagnostic, WrapErr};
+use std::path::Path;
 
 /// Options of `agent`.
 #[derive(Debug, clap::Args)]
@@ -26,6 +27,11 @@ pub enum Part {
 
 /// Runs it.
 pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
+    host::required(
+        Path::new("/"),
+        "agent",
+        "the units of an image run it; on a workstation, make a host and start it: muster up STACK",
+    )?;
     match args.part {
         Part::Data => data::run()
             .into_diagnostic()

@@ -1,5 +1,6 @@
 //! `muster answers`: an answers file for hosts that nobody sits at.
 
+use super::out::say;
 use super::{Cli, exit, out, report};
 use crate::console::dialogue;
 use crate::console::fancy::Fancy;
@@ -10,7 +11,7 @@ use crate::site::question::Questions;
 use clap::Subcommand;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use serde_json::json;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 
 /// Options of `answers`.
@@ -104,10 +105,17 @@ fn init(cli: &Cli, file: &File) -> miette::Result<u8> {
     } else {
         template(&questions)
     };
-    durable::write(path, text.as_bytes(), 0o600, None)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot write {}", path.display()))?;
-    eprintln!(
+    durable::write(path, text.as_bytes(), 0o600, None).map_err(|error| {
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = folder.unwrap_or(Path::new("."));
+        let help = match error.kind() {
+            ErrorKind::NotFound => format!("make its folder first: mkdir -p {}", folder.display()),
+            ErrorKind::StorageFull => "the disk is full: see where with df -h".to_owned(),
+            _ => format!("see who may write there: ls -ld {}", folder.display()),
+        };
+        miette!(help = help, "cannot write {}: {error}", path.display())
+    })?;
+    say!(
         "{} is written; check it with: muster answers check {0}",
         path.display()
     );
@@ -149,7 +157,7 @@ fn check(cli: &Cli, file: &File, json: bool) -> miette::Result<u8> {
         out::write(format!("{name}: every answer is good\n"))?;
     } else {
         for problem in &problems {
-            eprintln!("{}", problem.line(&name, &text));
+            say!("{}", problem.line(&name, &text));
         }
     }
     Ok(match problems.is_empty() {
@@ -158,8 +166,28 @@ fn check(cli: &Cli, file: &File, json: bool) -> miette::Result<u8> {
     })
 }
 
-fn read(path: &Path) -> miette::Result<String> {
-    std::fs::read_to_string(path)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot read {}", path.display()))
+/// The text of an answers file.
+///
+/// # Errors
+/// It cannot be read, or is not text.
+pub fn read(path: &Path) -> miette::Result<String> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).map_err(|error| {
+        let help = match error.kind() {
+            ErrorKind::NotFound => format!("make it with: muster answers init {shown}"),
+            _ => format!("see what stands there, and who may read it: ls -ld {shown}"),
+        };
+        miette!(help = help, "cannot read the answers in {shown}: {error}")
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        report::plain(
+            format!("{shown}:{line}: this is not UTF-8 text"),
+            Some("save the file as UTF-8; editors call that the encoding or character set".into()),
+        )
+    })
 }

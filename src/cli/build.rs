@@ -1,9 +1,11 @@
 //! `muster build`: bootable images from a stack.
 
-use super::{Cli, choice, exit, lock, progress, report};
+use super::out::say;
+use super::{Cli, choice, exit, lock, out, progress, report};
 use crate::console::progress::{Progress, Stage};
-use crate::image::build::{Interrupts, Request};
+use crate::image::build::{Interrupts, Request, check};
 use crate::image::job::Format;
+use crate::packages::apt::mirror;
 use crate::packages::fetch::fetch;
 use crate::packages::lock::{Lock, LockOptions, lock_stack};
 use crate::packages::{Mirrors, PackagesError, Preferences, cache::Cache};
@@ -29,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
     /// Fetch an archive from here: URL, or ARCHIVE=URL
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = mirror::option)]
     pub mirror: Vec<String>,
     /// Work from the cache alone
     #[arg(long)]
@@ -51,11 +53,19 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let source = cli.source();
     let stack =
         Stack::load_with(&source, &args.stack, args.choice.choice()).map_err(report::profile)?;
+    let all: Vec<String> = stack.roles.iter().map(|role| role.name.clone()).collect();
+    let roles = if args.role.is_empty() {
+        &all
+    } else {
+        &args.role
+    };
+    let out = args.out.join(&stack.name);
+    // What must fail fails before anything is locked or fetched, which can take long.
+    check(&stack, roles, &out, args.agent.as_deref()).map_err(report::image)?;
     let path = lock::path(cli, &args.stack)?;
     let cache = Cache::new(Cache::default_root());
     let progress = args.progress.sink()?;
     let lock = ready(args, &progress, &stack, &path, &cache)?;
-    let out = args.out.join(&stack.name);
     let request = Request {
         stack: &stack,
         lock: &lock,
@@ -66,17 +76,11 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         layout: &text(&source, "image/layout.toml")?,
         grub: &text(&source, "image/grub.cfg")?,
     };
-    let all: Vec<String> = stack.roles.iter().map(|role| role.name.clone()).collect();
-    let roles = if args.role.is_empty() {
-        &all
-    } else {
-        &args.role
-    };
     for role in roles {
         let work = progress.begin(Stage::Image, role);
         let built = request.build(role, interrupts).map_err(report::image)?;
         work.done();
-        println!("{}", built.image.display());
+        out::write(format!("{}\n", built.image.display()))?;
     }
     Ok(exit::OK)
 }
@@ -91,21 +95,20 @@ fn ready(
 ) -> miette::Result<Lock> {
     let packages = |error: PackagesError| report::packages(error);
     let previous = Lock::read_if_there(path).map_err(|error| packages(error.into()))?;
-    let mirrors = Preferences::read(&args.mirror).map_err(|error| packages(error.into()))?;
+    let mirrors = Preferences::read(&args.mirror)
+        .and_then(|mirrors| mirrors.fit(stack.bases.values()))
+        .map_err(|error| packages(error.into()))?;
     let mirrors = Mirrors::choose(stack.bases.values(), &mirrors);
     let lock = match previous {
         Some(lock) if !lock.is_stale(stack) => lock,
         _ if args.locked => {
             let state = if path.exists() {
-                "is stale"
+                "is stale: the stack has changed since it was made"
             } else {
                 "is not there"
             };
             return Err(report::plain(
-                format!(
-                    "{} {state}, and --locked forbids to make one",
-                    path.display()
-                ),
+                format!("{} {state}; --locked forbids to make one", path.display()),
                 Some(format!("run `muster lock {}`", args.stack)),
             ));
         }
@@ -122,7 +125,7 @@ fn ready(
             let lock = lock_stack(stack, &options).map_err(packages)?.lock;
             lock.write(path).map_err(|error| packages(error.into()))?;
             work.done();
-            eprintln!("{} is written", path.display());
+            say!("{} is written", path.display());
             lock
         }
     };

@@ -1,5 +1,6 @@
 //! `muster check`: reads profiles and says what is wrong with them.
 
+use super::out::say;
 use super::{Cli, choice, exit, out, report};
 use crate::profile::problem::{Place, Problem, Text};
 use crate::profile::{Choice, Demo, ProfileError, Source, Stack};
@@ -52,7 +53,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         };
         out::write(text + "\n")?;
         if let (Err(error), false) = (loaded, args.json) {
-            eprintln!("{:?}", report::profile(error));
+            say!("{:?}", report::profile(error));
         }
     }
     Ok(code)

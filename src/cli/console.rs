@@ -1,5 +1,6 @@
 //! `muster console`: a person's terminal on a machine's serial console.
 
+use super::out::say;
 use super::{Cli, exit, machines};
 use crate::machine::attach::{self, Left};
 use crate::machine::qemu::Qemu;
@@ -20,7 +21,7 @@ pub struct Args {
 /// Runs it.
 pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let folder = machines::folder(cli, &args.stack)?;
-    let machine = machines::machine(&folder, args.role.as_deref())?;
+    let machine = machines::machine(cli, &folder, args.role.as_deref())?;
     attach(&folder, &machine)?;
     Ok(exit::OK)
 }
@@ -31,12 +32,12 @@ pub fn attach(folder: &Folder, machine: &Machine) -> miette::Result<()> {
     let console = qemu.console(folder, machine)?;
     let person = std::io::stdin().is_terminal();
     if person {
-        eprintln!("console of {}; Ctrl-] leaves", machine.role);
+        say!("console of {}; Ctrl-] leaves", machine.role);
     }
     let left = attach::attach(folder, machine, console)?;
     match left {
-        Left::MachineGone => eprintln!("\n{} is off", machine.role),
-        _ if person => eprintln!("\nleft the console of {}; it goes on", machine.role),
+        Left::MachineGone => say!("\n{} is off", machine.role),
+        _ if person => say!("\nleft the console of {}; it goes on", machine.role),
         _ => {}
     }
     Ok(())

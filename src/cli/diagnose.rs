@@ -1,6 +1,6 @@
 //! `muster diagnose`: why something is red, its last words, and what to do next.
 
-use super::status::{ask, last};
+use super::status::{self, ask};
 use super::{Cli, exit, out};
 use crate::bringup::actions::unit::journal_tail;
 use crate::bringup::board::TaskStand;
@@ -43,7 +43,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         command.extend(task);
         return ask(cli, stack, &command, args.json);
     }
-    let status = last(&Places::host())?;
+    let status = status::last(&Places::host(), "diagnose")?;
     let diagnosis = Diagnosis::of(&status, task, &|unit| journal_tail(unit, TAIL))?;
     if args.json {
         let json = serde_json::to_string_pretty(&diagnosis).into_diagnostic()?;

@@ -1,5 +1,6 @@
 //! `muster down`: shuts the machines of a stack down.
 
+use super::out::say;
 use super::{Cli, exit, machines};
 use crate::machine::lifecycle::{self, Note};
 use crate::machine::qemu::Qemu;
@@ -28,7 +29,7 @@ pub struct Args {
 pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let folder = machines::folder(cli, &args.stack)?;
     if !folder.exists() {
-        eprintln!("nothing of {} runs", folder.stack());
+        say!("nothing of {} runs", folder.stack());
         return Ok(exit::OK);
     }
     let existing = folder.machines();
@@ -41,26 +42,27 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         other => stop(&folder, &other?, args.grace)?,
     }
     if args.purge {
+        Qemu::cut_unknown(&folder)?;
         folder.purge()?;
-        eprintln!("deleted {}", folder.path().display());
+        say!("deleted {}", folder.path().display());
     }
     Ok(exit::OK)
 }
 
 fn stop(folder: &Folder, existing: &[Machine], grace: u64) -> miette::Result<()> {
     if !existing.iter().any(Machine::alive) {
-        eprintln!("nothing of {} runs", folder.stack());
+        say!("nothing of {} runs", folder.stack());
         return Ok(());
     }
     let qemu = Qemu::open(&Folder::default_root())?;
     let mut note = |machine: &Machine, note: Note| match note {
-        Note::Cut => eprintln!(
+        Note::Cut => say!(
             "warning: {} did not shut down within {grace} s; its power was cut",
             machine.role
         ),
-        _ => eprintln!("{} is off", machine.role),
+        _ => say!("{} is off", machine.role),
     };
-    eprintln!("shutting down {}", folder.stack());
+    say!("shutting down {}", folder.stack());
     lifecycle::down(&qemu, folder, Duration::from_secs(grace), &mut note)?;
     Ok(())
 }
@@ -70,7 +72,7 @@ fn agreed(cli: &Cli, folder: &Folder, existing: &[Machine]) -> miette::Result<bo
     for machine in existing {
         let disk = folder.role(&machine.role).join("disk.qcow2");
         let size = machine.disk as f64 / (1u64 << 30) as f64;
-        eprintln!(
+        say!(
             "{}: {} ({size:.1} GiB for the guest)",
             machine.role,
             disk.display()

@@ -1,7 +1,8 @@
 //! `muster fetch`: every file of the lock, into the cache.
 
-use super::{Cli, choice, exit, lock, progress, report};
+use super::{Cli, choice, exit, lock, out, progress, report};
 use crate::console::progress::Stage;
+use crate::packages::apt::mirror;
 use crate::packages::fetch::fetch;
 use crate::packages::lock::Lock;
 use crate::packages::{Mirrors, PackagesError, Preferences, cache::Cache};
@@ -17,7 +18,7 @@ pub struct Args {
     #[command(flatten)]
     pub choice: choice::Args,
     /// Fetch an archive from here: URL, or ARCHIVE=URL
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = mirror::option)]
     pub mirror: Vec<String>,
     /// Fetch nothing, but fail if something is missing
     #[arg(long)]
@@ -38,7 +39,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let lock = Lock::read_if_there(&path).map_err(|error| report::packages(error.into()))?;
     let Some(lock) = lock.filter(|lock| !lock.is_stale(&stack)) else {
         let state = if path.exists() {
-            "is stale"
+            "is stale: the stack has changed since it was made"
         } else {
             "is not there"
         };
@@ -51,6 +52,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         None
     } else {
         let preferences = Preferences::read(&args.mirror)
+            .and_then(|preferences| preferences.fit(stack.bases.values()))
             .map_err(|error| report::packages(PackagesError::from(error)))?;
         Some(Mirrors::choose(stack.bases.values(), &preferences))
     };
@@ -65,15 +67,15 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
             "fetched-files": fetched.fetched_files,
             "fetched-bytes": fetched.fetched_bytes,
         });
-        println!("{json}");
+        out::write(format!("{json}\n"))?;
     } else {
-        println!(
-            "{} files, {} MB: {} fetched ({} MB), the rest was there",
+        out::write(format!(
+            "{} files, {} MB: {} fetched ({} MB), the rest was there\n",
             fetched.files,
             fetched.bytes.div_ceil(1_000_000),
             fetched.fetched_files,
             fetched.fetched_bytes.div_ceil(1_000_000)
-        );
+        ))?;
     }
     Ok(exit::OK)
 }

@@ -1,7 +1,9 @@
 //! `muster lock`: pins every package of every role.
 
-use super::{Cli, choice, exit, progress, report};
+use super::out::say;
+use super::{Cli, choice, exit, out, progress, report};
 use crate::console::progress::Stage;
+use crate::packages::apt::mirror;
 use crate::packages::lock::{Change, Lock, LockOptions, Locked, lock_stack};
 use crate::packages::{Mirrors, PackagesError, Preferences, cache::Cache};
 use crate::profile::Stack;
@@ -21,7 +23,7 @@ pub struct Args {
     #[arg(long)]
     pub update: bool,
     /// Fetch an archive from here: URL, or ARCHIVE=URL
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = mirror::option)]
     pub mirror: Vec<String>,
     /// Work from the cache alone
     #[arg(long)]
@@ -51,9 +53,9 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     }
     work.done();
     if args.json {
-        println!("{}", json(&locked, &path));
+        out::write(format!("{}\n", json(&locked, &path)))?;
     } else {
-        tell(&locked, &path, unchanged);
+        out::write(told(&locked, &path, unchanged))?;
     }
     Ok(exit::OK)
 }
@@ -69,7 +71,8 @@ pub fn path(cli: &Cli, stack: &str) -> miette::Result<PathBuf> {
 
 fn make(stack: &Stack, path: &std::path::Path, args: &Args) -> Result<Locked, PackagesError> {
     let previous = Lock::read_if_there(path)?;
-    let mirrors = Mirrors::choose(stack.bases.values(), &Preferences::read(&args.mirror)?);
+    let mirrors = Preferences::read(&args.mirror)?.fit(stack.bases.values())?;
+    let mirrors = Mirrors::choose(stack.bases.values(), &mirrors);
     lock_stack(
         stack,
         &LockOptions {
@@ -94,17 +97,19 @@ pub fn json(locked: &Locked, path: &std::path::Path) -> serde_json::Value {
     })
 }
 
-fn tell(locked: &Locked, path: &std::path::Path, unchanged: bool) {
+/// The same for people; what does not stand in the file goes to standard error.
+fn told(locked: &Locked, path: &std::path::Path, unchanged: bool) -> String {
+    let mut text = String::new();
     let lock = &locked.lock;
     for base in &locked.renewed {
-        eprintln!("{base}: the locked versions fit together no more; all were chosen anew");
+        say!("{base}: the locked versions fit together no more; all were chosen anew");
     }
     // A first lock is all news, and none of it.
     let first = locked.changes.len() == lock.packages.len()
         && locked.changes.iter().all(|change| change.from.is_none());
     if !first {
         for change in &locked.changes {
-            println!("{}", line(change));
+            text += &format!("{}\n", line(change));
         }
     }
     for (name, role) in &lock.roles {
@@ -113,8 +118,8 @@ fn tell(locked: &Locked, path: &std::path::Path, unchanged: bool) {
             .filter_map(|key| lock.package(key))
             .map(|package| package.size)
             .sum();
-        println!(
-            "{name}: {} packages, {} MB ({})",
+        text += &format!(
+            "{name}: {} packages, {} MB ({})\n",
             role.essential.len() + role.packages.len(),
             bytes.div_ceil(1_000_000),
             role.base
@@ -125,7 +130,7 @@ fn tell(locked: &Locked, path: &std::path::Path, unchanged: bool) {
     } else {
         "is written"
     };
-    println!("{} {verb}", path.display());
+    text + &format!("{} {verb}\n", path.display())
 }
 
 fn line(change: &Change) -> String {

@@ -2,8 +2,10 @@
 
 use super::Cli;
 use crate::machine::{Folder, Machine, MachineError};
+use crate::profile::Stack;
 use crate::site::demo;
 use miette::Result;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// The state folder of the stack with this name, or in this directory.
@@ -15,14 +17,21 @@ pub fn folder(cli: &Cli, stack: &str) -> Result<Folder> {
     let name = named_in(stack).unwrap_or_else(|| stack.to_owned());
     let plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains('/');
     let folder = Folder::new(&root, &name);
-    if plain(&name) && folder.exists() {
-        return Ok(folder);
+    if plain(&name) {
+        match std::fs::metadata(folder.path()) {
+            Ok(metadata) if metadata.is_dir() => return Ok(folder),
+            // Another user's, say: it is not true that there are none.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(MachineError::io("look into", &root)(error).into());
+            }
+            _ => {}
+        }
     }
     let profiles = cli.source().stacks().unwrap_or_default();
     if profiles.contains(&name) || (plain(&name) && name != stack) {
         return Ok(folder);
     }
-    let mut known = Folder::known(&root);
+    let mut known = Folder::known(&root)?;
     known.extend(profiles);
     known.sort();
     known.dedup();
@@ -46,10 +55,18 @@ fn named_in(directory: &str) -> Option<String> {
 }
 
 /// The machine of this role, else of the lead.
-pub fn machine(folder: &Folder, role: Option<&str>) -> Result<Machine> {
+pub fn machine(cli: &Cli, folder: &Folder, role: Option<&str>) -> Result<Machine> {
     let stack = folder.stack().to_owned();
     let machines = folder.machines()?;
     if machines.is_empty() {
+        // A role that the stack does not have would not run after `up` either.
+        if let (Some(role), Ok(whole)) = (role, Stack::load(&cli.source(), &stack, None))
+            && !whole.roles.iter().any(|known| known.name == role)
+        {
+            let known: Vec<&str> = whole.roles.iter().map(|role| role.name.as_str()).collect();
+            let (role, known) = (role.to_owned(), known.join(", "));
+            return Err(MachineError::UnknownRole { stack, role, known }.into());
+        }
         let role = role.unwrap_or("the lead").to_owned();
         return Err(MachineError::NotRunning { stack, role }.into());
     }

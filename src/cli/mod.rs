@@ -1,6 +1,6 @@
 //! The command line: one thin file per subcommand.
 
-use crate::profile::Source;
+use crate::profile::{Source, source};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -18,6 +18,7 @@ pub mod exit;
 pub mod fetch;
 pub mod image_worker;
 pub mod help;
+pub mod host;
 pub mod lock;
 pub mod man;
 pub mod machines;
@@ -37,7 +38,7 @@ pub mod verify;
 #[command(name = "muster", version, about, disable_help_subcommand = true)]
 pub struct Cli {
     /// Read profiles from DIR before the built-in ones
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_parser = source::folder)]
     pub profiles: Option<PathBuf>,
     /// Never ask; fail or take defaults instead
     #[arg(long, global = true)]

@@ -1,9 +1,10 @@
 //! `muster ps`: which machines there are, how they are, and how to reach them.
 
-use super::{Cli, exit, machines};
+use super::out::say;
+use super::{Cli, exit, machines, out};
 use crate::machine::qemu::Qemu;
 use crate::machine::record::Forward;
-use crate::machine::{Backend, Condition, Folder, Machine, keys};
+use crate::machine::{Backend, Condition, Folder, Machine, MachineError, keys};
 use serde::Serialize;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -77,16 +78,22 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let folders = match &args.stack {
         Some(stack) => vec![machines::folder(cli, stack)?],
         None => {
-            let known = Folder::known(&root).into_iter();
+            let known = Folder::known(&root)?.into_iter();
             known.map(|stack| Folder::new(&root, &stack)).collect()
         }
     };
     let qemu = Qemu::open(&root)?;
     let mut rows = Vec::new();
+    let mut code = exit::OK;
     for folder in &folders {
-        let machines = folder.machines()?;
-        keys::collect(folder, &machines)?;
-        rows.extend(machines.iter().map(|machine| row(&qemu, folder, machine)));
+        match seen(&qemu, folder) {
+            Ok(seen) => rows.extend(seen),
+            // One stack's trouble hides no other's machines.
+            Err(error) => {
+                say!("{:?}", miette::Report::from(error));
+                code = exit::FAILURE;
+            }
+        }
     }
     if args.json {
         let listing = Listing {
@@ -95,13 +102,20 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         };
         let json = serde_json::to_string_pretty(&listing)
             .map_err(|error| miette::miette!("the machines do not fit JSON: {error}"))?;
-        println!("{json}");
-    } else if rows.is_empty() {
-        eprintln!("no machines");
+        out::write(json + "\n")?;
+    } else if rows.is_empty() && code == exit::OK {
+        say!("no machines");
     } else {
-        rows.iter().for_each(|row| print!("{}", words(row)));
+        out::write(rows.iter().map(words).collect::<String>())?;
     }
-    Ok(exit::OK)
+    Ok(code)
+}
+
+fn seen(qemu: &Qemu, folder: &Folder) -> Result<Vec<Row>, MachineError> {
+    let machines = folder.machines()?;
+    keys::collect(folder, &machines)?;
+    let rows = machines.iter().map(|machine| row(qemu, folder, machine));
+    Ok(rows.collect())
 }
 
 fn row(qemu: &Qemu, folder: &Folder, machine: &Machine) -> Row {

@@ -25,7 +25,12 @@ impl Pointed {
 
 impl fmt::Display for Pointed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem.what)
+        f.write_str(&self.problem.what)?;
+        // It stands under the snippet, if there is one.
+        match (&self.problem.place, self.problem.why.as_str()) {
+            (None, why) if !why.is_empty() => write!(f, "\n{why}"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -131,7 +136,7 @@ pub fn profile(error: ProfileError) -> Report {
         }
         other => Plain {
             what: other.to_string(),
-            hint: None,
+            hint: other.hint(),
         }
         .into(),
     }
@@ -142,9 +147,37 @@ pub fn plain(what: String, hint: Option<String>) -> Report {
     Plain { what, hint }.into()
 }
 
-/// An archive, lock or fetch that failed, as a report: exit code 1.
+/// A command line that makes no sense, which only its command could see: exit code 2.
+#[derive(Debug)]
+struct Usage(Plain);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+impl Diagnostic for Usage {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.0.help()
+    }
+}
+
+/// Options that do not go together or name what is not there: exit code 2.
+pub fn usage(what: String, hint: String) -> Report {
+    let hint = Some(hint);
+    Usage(Plain { what, hint }).into()
+}
+
+/// An archive, lock or fetch that failed, as a report: exit code 3 when a file of the person's
+/// is wrong, else 1.
 pub fn packages(error: PackagesError) -> Report {
     let hint = error.hint();
+    if error.is_invalid_input() {
+        return plain(error.to_string(), hint.map(str::to_owned));
+    }
     match hint {
         Some(hint) => miette::miette!(help = hint, "{error}"),
         None => miette::miette!("{error}"),
@@ -159,8 +192,11 @@ pub fn image(error: crate::image::Error) -> Report {
     }
 }
 
-/// The exit code for a report: 3 when a profile is wrong, else 1.
+/// The exit code for a report: 2 when the command line is wrong, 3 when a file is, else 1.
 pub fn exit_code(report: &Report) -> u8 {
+    if report.is::<Usage>() {
+        return exit::USAGE;
+    }
     let invalid = report.is::<Pointed>() || report.is::<Several>() || report.is::<Plain>();
     if invalid {
         exit::INVALID

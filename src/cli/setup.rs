@@ -1,8 +1,9 @@
 //! `muster setup`: the questions of first boot, on the terminal it is run in. The host's own
 //! consoles ask them too (`muster agent setup`); this is for a terminal beside those.
 
-use super::{Cli, exit};
-use crate::agent::facts::{FILE, Facts};
+use super::out::say;
+use super::{Cli, exit, host, out};
+use crate::agent::facts::Facts;
 use crate::agent::{AgentError, data, setup, sources, state};
 use crate::bringup::process::Program;
 use crate::console::dialogue::{Asker, DialogueError, Typed};
@@ -34,16 +35,17 @@ pub fn run(cli: &Cli, _args: &Args) -> miette::Result<u8> {
         no_input: cli.no_input,
     };
     if !asks(root, caller)? {
-        println!("this host is set up; see how it stands with: muster status");
+        out::write("this host is set up; see how it stands with: muster status\n")?;
         return Ok(exit::OK);
     }
     let data = Path::new(data::MOUNT);
     kept(data, state::mounted(data).into_diagnostic()?)?;
     let facts = Facts::read(root).into_diagnostic()?;
     let found = sources::look().into_diagnostic()?;
-    eprintln!(
+    say!(
         "muster: {}, host {}; ? explains a question, Ctrl-C leaves",
-        facts.stack.name, facts.role
+        facts.stack.name,
+        facts.role
     );
     let device = nix::unistd::ttyname(io::stdin()).into_diagnostic()?;
     let told = match bare(&device, std::env::var("TERM").ok().as_deref()) {
@@ -71,18 +73,17 @@ pub fn run(cli: &Cli, _args: &Args) -> miette::Result<u8> {
                 )
             })?;
     }
-    println!("this host is set up and starts; follow it with: muster status");
+    out::write("this host is set up and starts; follow it with: muster status\n")?;
     Ok(exit::OK)
 }
 
 /// Whether there are questions to ask this caller; none when the host has its answers.
 fn asks(root: &Path, caller: Caller) -> miette::Result<bool> {
-    if !root.join(FILE).exists() {
-        return Err(miette!(
-            help = "on a workstation, make a host and start it: muster up STACK",
-            "setup is a command of hosts: there is no /{FILE} here"
-        ));
-    }
+    host::required(
+        root,
+        "setup",
+        "on a workstation, make a host and start it: muster up STACK",
+    )?;
     if setup::is_answered(root) {
         return Ok(false);
     }
@@ -184,6 +185,7 @@ impl Asker for Leaving<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::facts::FILE;
 
     const PERSON: Caller = Caller {
         root: true,

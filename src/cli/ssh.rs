@@ -27,7 +27,7 @@ pub struct Args {
 /// Becomes ssh; comes back only when that fails.
 pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let folder = machines::folder(cli, &args.stack)?;
-    let machine = machines::machine(&folder, args.role.as_deref())?;
+    let machine = machines::machine(cli, &folder, args.role.as_deref())?;
     let user = args
         .user
         .clone()
@@ -40,7 +40,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
 /// Asks the lead: runs `muster ARGUMENTS…` there and passes on what it says and its exit code.
 pub fn ask_lead(cli: &Cli, stack: &str, arguments: &[&str]) -> miette::Result<u8> {
     let folder = machines::folder(cli, stack)?;
-    let machine = machines::machine(&folder, None)?;
+    let machine = machines::machine(cli, &folder, None)?;
     let mut ssh = keys::ssh(&folder, &machine, &machines::admin(&folder))?;
     ssh.stdin(Stdio::null()).arg("muster");
     // A shell reads them there.

@@ -1,6 +1,6 @@
 //! `muster status`: how the host stands, from what the agent last wrote.
 
-use super::{Cli, exit, ssh};
+use super::{Cli, exit, out, ssh};
 use crate::bringup::places::Places;
 use crate::bringup::status::{Outcome, Status};
 use crate::console::matrix;
@@ -24,30 +24,39 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     if let Some(stack) = &args.stack {
         return ask(cli, stack, &["status"], args.json);
     }
-    show(&last(&Places::host())?, args.json)
+    show(&last(&Places::host(), "status")?, args.json)
 }
 
-/// How this host stands by what the agent last wrote, or why the agent cannot write.
-pub fn last(places: &Places) -> miette::Result<Status> {
+/// How this host stands by what the agent last wrote, or why the agent cannot write; `command`
+/// is who asks.
+pub fn last(places: &Places, command: &str) -> miette::Result<Status> {
     let path = places.status();
     let trouble = std::fs::read_to_string(places.trouble()).ok();
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if let Some(reason) = trouble {
-                return Err(miette!(
-                    help = "its log: journalctl -u muster-agent",
-                    "bring-up cannot begin: {}",
-                    reason.trim()
-                ));
-            }
+    let text = match (std::fs::read_to_string(&path), &trouble) {
+        (Ok(text), _) => text,
+        (Err(error), Some(reason)) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(miette!(
-                help = "on a host: systemctl status muster-agent; on a workstation: muster status STACK",
+                help = "its log: journalctl -u muster-agent",
+                "bring-up cannot begin: {}",
+                reason.trim()
+            ));
+        }
+        (Err(error), None) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(miette!(
+                help = format!(
+                    "on a host: systemctl status muster-agent; on a workstation: muster {command} STACK"
+                ),
                 "there is no status here: {} does not exist",
                 path.display()
             ));
         }
-        Err(error) => return Err(miette!("cannot read {}: {error}", path.display())),
+        (Err(error), _) => {
+            return Err(miette!(
+                help = format!("see who may read it: ls -ld {}", path.display()),
+                "cannot read {}: {error}",
+                path.display()
+            ));
+        }
     };
     let status = parse(&text)?.aged(Timestamp::now());
     Ok(match trouble {
@@ -66,15 +75,12 @@ pub fn parse(text: &str) -> miette::Result<Status> {
 /// Prints it and gives the exit code.
 pub fn show(status: &Status, json: bool) -> miette::Result<u8> {
     if json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(status).into_diagnostic()?
-        );
+        out::write(serde_json::to_string_pretty(status).into_diagnostic()? + "\n")?;
     } else {
         let plain = std::env::var_os("NO_COLOR").is_some()
             || std::env::var("TERM").is_ok_and(|term| term == "dumb")
             || !std::io::stdout().is_terminal();
-        print!("{}", matrix::text(status, Timestamp::now(), !plain));
+        out::write(matrix::text(status, Timestamp::now(), !plain))?;
     }
     Ok(match status.outcome {
         Outcome::Green => exit::OK,

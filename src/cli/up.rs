@@ -1,19 +1,21 @@
 //! `muster up`: from a stack to its running machines.
 
-use super::{Cli, choice, console, exit, progress, report};
+use super::out::say;
+use super::{Cli, choice, console, exit, out, progress, report};
 use crate::console::bring_up::Watcher;
 use crate::console::progress::{Progress, Stage};
+use crate::image::manifest::Manifest;
 use crate::machine::events::{self, Event, Outcome};
 use crate::machine::lifecycle::{self, Note};
 use crate::machine::qemu::{self, Qemu, accel::Wish};
 use crate::machine::{Backend, Boot, Folder, Machine, MachineError, PublicPort, Spec, Start};
 use crate::machine::{follow, keys};
-use crate::plan::Plan;
+use crate::plan::{Plan, Rule};
 use crate::profile::{Role, Scope, Stack};
 use miette::IntoDiagnostic;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -93,6 +95,8 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let wanted: BTreeMap<u16, u16> = args.forward.iter().copied().collect();
     let backend = Qemu::new(&root, args.accel, wanted)?;
 
+    reachable(args, &plan, &roles, &backend)?;
+
     let held = folder.hold()?;
     let told = answers::settle(cli, args, &stack, &plan, &folder)?;
     let Some(told) = told else {
@@ -112,8 +116,19 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         let image = match folder.machine(&role.name)? {
             Some(machine) => {
                 if qemu::disk::superseded(&machine) {
-                    eprintln!(
+                    say!(
                         "{}: a newer image is there; its disk stays on the old",
+                        role.name
+                    );
+                }
+                let new = [
+                    ("--base", args.choice.choice().base.is_some()),
+                    ("--kernel", args.choice.choice().kernel.is_some()),
+                    ("--disk", args.hardware.disk.is_some()),
+                ];
+                for (option, _) in new.iter().filter(|(_, given)| *given) {
+                    say!(
+                        "{}: {option} is for new machines; it keeps the disk it has",
                         role.name
                     );
                 }
@@ -122,6 +137,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
             None => {
                 let image = image(args, &stack, role);
                 let image = image.unwrap_or_else(|| place(args, &stack, role, "raw"));
+                whole(&stack, role, &image)?;
                 if let Some(asked) = args.hardware.disk {
                     qemu::disk::fits(&role.name, &image, asked)?;
                 }
@@ -139,22 +155,33 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let why = backend.describe();
     let progress = args.progress.sink()?;
     let work = progress.begin(Stage::Machines, &stack.name);
+    let forwards = (!args.forward.is_empty()).then_some("--forward");
+    let later: Vec<&str> = args.hardware.named().into_iter().chain(forwards).collect();
+    let later = later.join(" and ");
     let mut note = |machine: &Machine, note: Note| match note {
-        Note::Started => eprintln!("{} is started ({why})", machine.role),
-        Note::Resumed => eprintln!("{} is started with the disk it had ({why})", machine.role),
-        Note::Proceeded => eprintln!("{} had paused and goes on", machine.role),
-        _ => eprintln!("{} runs already", machine.role),
+        Note::Started => say!("{} is started ({why})", machine.role),
+        Note::Resumed => say!("{} is started with the disk it had ({why})", machine.role),
+        Note::Proceeded => say!("{} had paused and goes on", machine.role),
+        _ => {
+            say!("{} runs already", machine.role);
+            if !later.is_empty() {
+                let (role, stack) = (&machine.role, &machine.stack);
+                say!(
+                    "{role} takes {later} at its next start: muster down {stack}, then this command again"
+                );
+            }
+        }
     };
     let running = lifecycle::up(&backend, &folder, &held, &specs, &start, &mut note)?;
     work.done();
     drop(held);
     for machine in &running {
         for url in machine.urls() {
-            println!("{url}");
+            out::write(format!("{url}\n"))?;
         }
     }
     if let Some(passwords) = &told.passwords {
-        eprintln!("passwords: {}", passwords.display());
+        say!("passwords: {}", passwords.display());
     }
     if told.dialogue && unanswered(&folder, &running) {
         console::attach(&folder, &running[0])?;
@@ -169,11 +196,51 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
             Duration::from_secs(args.timeout),
         );
     }
-    eprintln!(
+    say!(
         "follow it: muster up {0} --wait; log in: muster ssh {0}",
         args.stack
     );
     Ok(exit::OK)
+}
+
+/// Refuses `--forward` for ports that would lead nowhere, or two to one.
+fn reachable(
+    args: &Args,
+    plan: &Plan,
+    roles: &[(usize, &Role)],
+    backend: &Qemu,
+) -> miette::Result<()> {
+    let known: BTreeSet<u16> = roles
+        .iter()
+        .flat_map(|(_, role)| public(plan, role))
+        .map(|rule| rule.port)
+        .chain(backend.always())
+        .collect();
+    let mut seen = (BTreeSet::new(), BTreeSet::new());
+    for (guest, host) in &args.forward {
+        if !known.contains(guest) {
+            let known: Vec<String> = known.iter().map(u16::to_string).collect();
+            return Err(report::usage(
+                format!("--forward {guest}={host}: nothing is offered at port {guest}"),
+                format!("ports of {}: {}", args.stack, known.join(", ")),
+            ));
+        }
+        if !seen.0.insert(guest) || !seen.1.insert(host) {
+            return Err(report::usage(
+                format!("--forward {guest}={host}: one of the two ports was given before"),
+                "give each port of the guest once, each to a port of its own".into(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What the firewall of a role lets in from anywhere.
+fn public<'p>(plan: &'p Plan, role: &Role) -> impl Iterator<Item = &'p Rule> {
+    let name = role.name.clone();
+    plan.firewall.iter().filter(move |rule| {
+        rule.role == name && rule.scope == Scope::Public && rule.protocol == "tcp"
+    })
 }
 
 /// The roles asked for with their place in the stack, all without a wish.
@@ -221,6 +288,32 @@ fn image(args: &Args, stack: &Stack, role: &Role) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// Refuses an image that has another size than the manifest beside it says: half a copy would
+/// boot, and fail much later.
+fn whole(stack: &Stack, role: &Role, image: &Path) -> miette::Result<()> {
+    let manifest = image.with_file_name(format!("{}.manifest.json", role.name));
+    let manifest = std::fs::read(manifest).unwrap_or_default();
+    let Ok(manifest) = serde_json::from_slice::<Manifest>(&manifest) else {
+        return Ok(()); // An image of somebody else's making need not have one.
+    };
+    let name = image.file_name().unwrap_or_default();
+    let mut outputs = manifest.outputs.values();
+    let said = outputs
+        .find(|output| *output.file == *name)
+        .map(|output| output.size);
+    let found = std::fs::metadata(image).map(|metadata| metadata.len()).ok();
+    match (said, found) {
+        (Some(said), Some(found)) if said != found => Err(MachineError::NotAnImage {
+            stack: stack.name.clone(),
+            role: role.name.clone(),
+            path: image.to_owned(),
+            why: format!("it has {found} bytes, and the manifest beside it says {said}"),
+        }
+        .into()),
+        _ => Ok(()),
+    }
+}
+
 /// Locks and builds what is missing; the exit code when that fails. It takes signals and
 /// namespaces of its own, so it is a process of its own, which says itself what went wrong.
 fn build(cli: &Cli, args: &Args, roles: &[&str]) -> miette::Result<Option<u8>> {
@@ -260,9 +353,6 @@ fn spec(
     image: PathBuf,
     hardware: &hardware::Args,
 ) -> Spec {
-    let public = |rule: &&crate::plan::Rule| {
-        rule.role == role.name && rule.scope == Scope::Public && rule.protocol == "tcp"
-    };
     let host = plan.hosts.iter().find(|host| host.role == role.name);
     let routes = host.map_or(&[][..], |host| &host.routes);
     Spec {
@@ -274,10 +364,7 @@ fn spec(
         disk: hardware.disk.unwrap_or(role.disk),
         image,
         boot: hardware.changes().boot.unwrap_or(Boot::Bios),
-        ports: plan
-            .firewall
-            .iter()
-            .filter(public)
+        ports: public(plan, role)
             .map(|rule| PublicPort {
                 guest: rule.port,
                 purpose: rule.why.clone(),
@@ -319,27 +406,27 @@ fn wait(
     }
     let stack = folder.stack();
     let Some(ended) = ended? else {
-        eprintln!(
+        say!(
             "bring-up has not ended after {} s; it goes on by itself",
             limit.as_secs()
         );
-        eprintln!("follow it: muster up {stack} --wait; see the machine: muster console {stack}");
+        say!("follow it: muster up {stack} --wait; see the machine: muster console {stack}");
         return Ok(exit::UNFINISHED);
     };
     keys::collect(folder, running)?;
     let (proven, total) = (ended.proven, ended.total);
     Ok(match ended.outcome {
         Outcome::Green => {
-            eprintln!("all {total} integrations are proven");
+            say!("all {total} integrations are proven");
             exit::OK
         }
         Outcome::Red => {
-            eprintln!("{proven} of {total} integrations are proven; see: muster status {stack}");
+            say!("{proven} of {total} integrations are proven; see: muster status {stack}");
             exit::RED
         }
         Outcome::Unfinished => {
-            eprintln!("bring-up stopped with {proven} of {total} integrations proven and resumes");
-            eprintln!("by itself; see: muster status {stack}");
+            say!("bring-up stopped with {proven} of {total} integrations proven and resumes");
+            say!("by itself; see: muster status {stack}");
             exit::UNFINISHED
         }
     })

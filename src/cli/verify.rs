@@ -1,7 +1,8 @@
 //! `muster verify`: every probe now, then the matrix.
 
+use super::out::say;
 use super::status::{ask, parse, show};
-use super::{Cli, exit};
+use super::{Cli, exit, host};
 use crate::agent::run::facts;
 use crate::bringup::board::Board;
 use crate::bringup::job;
@@ -35,6 +36,11 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         return ask(cli, stack, &["verify"], args.json);
     }
     let places = Places::host();
+    host::required(
+        &places.root,
+        "verify without a stack",
+        "on a workstation, name the stack: muster verify STACK",
+    )?;
     let status = match UnixStream::connect(places.socket()) {
         Ok(agent) => by_agent(agent)?,
         Err(_) if nix::unistd::geteuid().is_root() => by_ourselves(&places)?,
@@ -72,10 +78,10 @@ fn by_agent(mut agent: UnixStream) -> miette::Result<Status> {
 }
 
 fn by_ourselves(places: &Places) -> miette::Result<Status> {
-    eprintln!("The agent is not running; probing without it.");
     let facts = facts(places, Duration::ZERO)
         .into_diagnostic()
         .wrap_err("this host is not set up")?;
+    say!("The agent is not running; probing without it.");
     let facts = Arc::new(facts);
     let jobs = job::jobs(&facts);
     let board = Arc::new(Board::default());

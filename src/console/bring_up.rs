@@ -6,6 +6,7 @@ use crate::machine::events::{Event, Moment};
 use crate::plan::{Plan, TaskKind};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// How often a log gets a line while nothing remarkable happens.
@@ -124,7 +125,9 @@ impl<'a> Watcher<'a> {
         match &self.bar {
             Some(bar) => bar.println(text),
             None if self.program => self.work.say(&text),
-            None => eprintln!("{text}"),
+            None => {
+                let _ = writeln!(std::io::stderr(), "{text}");
+            }
         }
     }
 

@@ -200,7 +200,9 @@ impl Teller {
             (Progress::Log, Some(total)) if total > 0 => {
                 let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
                 let done = megabytes(self.bar.position());
-                eprintln!("{}: {done} of {} MB", self.subject, megabytes(total));
+                let (subject, total) = (&self.subject, megabytes(total));
+                // Nobody may be listening any more; the work goes on.
+                let _ = writeln!(std::io::stderr(), "{subject}: {done} of {total} MB");
             }
             _ => {}
         }

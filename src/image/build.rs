@@ -11,7 +11,7 @@ use super::namespace;
 use super::worker::{FAILURE, LOG, MANIFEST};
 use crate::packages::cache::Cache;
 use crate::packages::lock::Lock;
-use crate::profile::Stack;
+use crate::profile::{Role, Stack};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
@@ -106,25 +106,51 @@ impl Interrupts {
     }
 }
 
+/// Whether images of these roles can be made here at all, as far as can be known beforehand.
+///
+/// # Errors
+/// A role the stack does not have, an agent that cannot run there, a folder that cannot be
+/// written, a caller who may not enter namespaces.
+pub fn check(
+    stack: &Stack,
+    roles: &[String],
+    out: &Path,
+    agent: Option<&Path>,
+) -> Result<(), Error> {
+    for role in roles {
+        agent::choose(agent, architecture(stack, known(stack, role)?))?;
+    }
+    namespace::permitted()?;
+    let refused = |source| Error::Out {
+        path: out.to_owned(),
+        source,
+    };
+    fs::create_dir_all(out).map_err(refused)?;
+    tempfile::NamedTempFile::new_in(out)
+        .map(drop)
+        .map_err(refused)
+}
+
+fn architecture<'s>(stack: &'s Stack, role: &Role) -> &'s str {
+    let base = stack.bases.get(&role.base);
+    base.map_or("amd64", |base| base.architecture.as_str())
+}
+
+fn known<'s>(stack: &'s Stack, role: &str) -> Result<&'s Role, Error> {
+    let found = stack.roles.iter().find(|found| found.name == role);
+    found.ok_or_else(|| Error::NoRole {
+        stack: stack.name.clone(),
+        role: role.to_owned(),
+        known: stack.roles.iter().map(|role| role.name.clone()).collect(),
+    })
+}
+
 impl Request<'_> {
     /// Makes the image of one role. Until it is complete nothing of it stands under its name,
     /// and an older image there stays as it is.
     pub fn build(&self, role: &str, interrupts: &Interrupts) -> Result<Built, Error> {
-        let Some(found) = self.stack.roles.iter().find(|found| found.name == role) else {
-            return Err(Error::NoRole {
-                stack: self.stack.name.clone(),
-                role: role.to_owned(),
-                known: self
-                    .stack
-                    .roles
-                    .iter()
-                    .map(|role| role.name.clone())
-                    .collect(),
-            });
-        };
-        let base = self.stack.bases.get(&found.base);
-        let architecture = base.map_or("amd64", |base| base.architecture.as_str());
-        let agent = agent::choose(self.agent, architecture)?;
+        let found = known(self.stack, role)?;
+        let agent = agent::choose(self.agent, architecture(self.stack, found))?;
         let folder = Folder::claim(self.out, role)?;
         let job = Job {
             stack: self.stack.clone(),

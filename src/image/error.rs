@@ -106,6 +106,20 @@ pub enum Error {
         /// Why not.
         source: nix::Error,
     },
+    /// The caller may not enter namespaces.
+    #[error("{}", not_permitted(*root))]
+    NotPermitted {
+        /// Whether the caller is root all the same.
+        root: bool,
+    },
+    /// The folder of the images cannot be written.
+    #[error("images go to {}, which cannot be written: {source}", path.display())]
+    Out {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The layout, the boot loader or the tree does not fit.
     #[error("{0}")]
     Layout(String),
@@ -146,6 +160,28 @@ pub enum Error {
     /// The build was stopped by a signal.
     #[error("stopped; nothing was written")]
     Interrupted,
+}
+
+fn not_permitted(root: bool) -> &'static str {
+    match root {
+        false => "making an image needs root on this workstation",
+        true => {
+            "making an image needs namespaces of its own, which are forbidden here even to root"
+        }
+    }
+}
+
+/// What to do where a file cannot be read or written.
+fn io_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "the disk is full: see where with df -h, make room and build again, which goes on from the cache; or build elsewhere with --out DIR"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "build into a folder of yours with --out DIR"
+        }
+        _ => "",
+    }
 }
 
 /// Why a member of a package was refused.
@@ -204,6 +240,9 @@ impl Error {
             Error::Package { .. } | Error::Refused { .. } => {
                 "the file is the one that the archive's index names, so the archive itself is wrong: leave the package out, or pin another version of it with `muster lock STACK --update`, and tell whoever publishes the archive".into()
             }
+            Error::Unlocked { .. } => {
+                "take the lock from version control, or remove it and run `muster lock STACK`".into()
+            }
             Error::Conflict { .. } => "leave one of the two packages out of the role".into(),
             Error::Program { tail, .. } => tail.clone(),
             Error::Accounts { lines, .. } => {
@@ -218,7 +257,93 @@ impl Error {
             Error::Agent { .. } => {
                 "give a static binary for the image's architecture with --agent FILE".into()
             }
+            Error::NotPermitted { root: false } => {
+                "build with: sudo muster build STACK; all other commands, `muster up` included, then run without sudo".into()
+            }
+            Error::NotPermitted { root: true } => {
+                "inside a container, start it with the capability SYS_ADMIN, or build outside".into()
+            }
+            Error::Out { source, .. } => match io_hint(source) {
+                "" => "build into another folder with --out DIR".into(),
+                hint => hint.into(),
+            },
+            Error::Io { source, .. } => io_hint(source).into(),
             _ => String::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of what needs a broken workstation or a lock that lies; the others are met
+    /// in tests/image and tests/surface.
+    #[test]
+    fn what_stops_a_build_is_described_with_the_way_on() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let reads_only = || io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        let no_room = "the disk is full: see where with df -h, make room and build again, which \
+                       goes on from the cache; or build elsewhere with --out DIR";
+        let elsewhere = "build into a folder of yours with --out DIR";
+        let package = || "nginx:amd64=1".to_owned();
+        let cases = [
+            (
+                Error::io("cannot write", "out/office.raw")(full()),
+                "cannot write out/office.raw: no storage space",
+                no_room,
+            ),
+            (
+                Error::io("cannot make", "out")(reads_only()),
+                "cannot make out: read-only filesystem or storage medium",
+                elsewhere,
+            ),
+            (
+                Error::Out {
+                    path: "out".into(),
+                    source: full(),
+                },
+                "images go to out, which cannot be written: no storage space",
+                no_room,
+            ),
+            (
+                Error::Out {
+                    path: "out".into(),
+                    source: io::ErrorKind::NotADirectory.into(),
+                },
+                "images go to out, which cannot be written: not a directory",
+                "build into another folder with --out DIR",
+            ),
+            (
+                Error::NotPermitted { root: true },
+                "making an image needs namespaces of its own, which are forbidden here even to \
+                 root",
+                "inside a container, start it with the capability SYS_ADMIN, or build outside",
+            ),
+            (
+                Error::NotCached { package: package() },
+                "nginx:amd64=1 is not in the cache",
+                "run `muster fetch`, or build without --offline",
+            ),
+            (
+                Error::Unlocked {
+                    role: "office".into(),
+                    key: package(),
+                },
+                "the lock's role office names nginx:amd64=1, which the lock does not describe",
+                "take the lock from version control, or remove it and run `muster lock STACK`",
+            ),
+            (Error::Interrupted, "stopped; nothing was written", ""),
+        ];
+        for (error, words, hint) in cases {
+            assert_eq!(
+                (error.to_string().as_str(), error.hint().as_str()),
+                (words, hint)
+            );
+        }
+        assert_eq!(
+            Refusal::Type('D').to_string(),
+            "its tar type `D` has no place in a package"
+        );
     }
 }

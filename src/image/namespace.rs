@@ -36,6 +36,14 @@ pub fn command(stage: &str, job: &Path) -> Command {
     command
 }
 
+/// Whether this user may make images at all.
+pub fn permitted() -> Result<(), Error> {
+    match nix::unistd::geteuid().is_root() {
+        true => Ok(()),
+        false => Err(Error::NotPermitted { root: false }),
+    }
+}
+
 /// Does what `stage` does, up to and without `work`. Returns the exit status of the next one.
 pub fn pass_on(stage: Stage, job: &Path) -> Result<ExitStatus, Error> {
     let failed = Error::io("cannot start", "/proc/self/exe");
@@ -48,9 +56,7 @@ pub fn pass_on(stage: Stage, job: &Path) -> Result<ExitStatus, Error> {
                 | CloneFlags::CLONE_NEWIPC
                 | CloneFlags::CLONE_NEWUTS;
             unshare(flags).map_err(|errno| match errno {
-                nix::Error::EPERM => {
-                    Error::Layout("building an image needs root on this workstation".into())
-                }
+                nix::Error::EPERM => Error::NotPermitted { root: true },
                 errno => Error::namespace("cannot leave the workstation's namespaces")(errno),
             })?;
             command("init", job).status().map_err(failed)

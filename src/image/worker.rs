@@ -19,7 +19,7 @@ use super::unpack::load;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -30,15 +30,24 @@ pub const LOG: &str = "build.log";
 /// Name of the file that tells the caller why there is no image.
 pub const FAILURE: &str = "failure.json";
 
+/// Bytes kept free in it: JSON may end in spaces.
+const FAILURE_ROOM: usize = 16 << 10;
+
 /// Makes the image that `job` describes. A failure is left in the staging folder as well.
 pub fn work(job: &Path) -> Result<(), Error> {
     let job = Job::load(job)?;
     // The staging folder is out of reach once the root is entered.
     let path = job.staging.join(FAILURE);
-    let report = File::create(&path).map_err(Error::io("cannot write", &path))?;
+    let mut report = File::create(&path).map_err(Error::io("cannot write", &path))?;
+    // Room for the words, should the disk be full by then.
+    report
+        .write_all(&[b' '; FAILURE_ROOM])
+        .map_err(Error::io("cannot write", &path))?;
     let result = make(&job);
     if let Err(error) = &result {
-        let _ = serde_json::to_writer(report, &Failure::from(error));
+        let _ = report
+            .rewind()
+            .map(|()| serde_json::to_writer(report, &Failure::from(error)));
     }
     result
 }
@@ -52,7 +61,7 @@ pub fn report(job: &Path, error: &Error) {
         Ok(())
     });
     if written.is_err() {
-        eprintln!("{error}");
+        let _ = writeln!(io::stderr(), "{error}");
     }
 }
 
@@ -60,11 +69,9 @@ fn make(job: &Job) -> Result<(), Error> {
     namespace::prepare()?;
     let start = Instant::now();
     let step = |what: &str| {
-        eprintln!(
-            "{}: {what} [{:.1} s]",
-            job.role,
-            start.elapsed().as_secs_f64()
-        );
+        let seconds = start.elapsed().as_secs_f64();
+        // Nobody may be listening any more; the image is made all the same.
+        let _ = writeln!(io::stderr(), "{}: {what} [{seconds:.1} s]", job.role);
     };
     // Everything outside the root is opened before the root is entered.
     let programs = Programs::new(stage(job, LOG)?, job.epoch);

@@ -77,13 +77,41 @@ pub enum MachineError {
     },
     /// The image under a machine's disk is not the one the disk was made on.
     #[error("the image of {role} was changed under its disk: {}", path.display())]
-    #[diagnostic(help("start anew with: muster down {stack} --purge && muster up {stack}"))]
+    #[diagnostic(help(
+        "bring the old file back; or start anew, without what the machine has stored: muster down {stack} --purge && muster up {stack}"
+    ))]
     ImageChanged {
         /// Stack.
         stack: String,
         /// Role.
         role: String,
         /// The image.
+        path: PathBuf,
+    },
+    /// The image under a machine's disk, or the disk itself, is not there any more.
+    #[error("the {what} of {role} is gone: {} does not exist", path.display())]
+    #[diagnostic(help(
+        "bring that file back; or start anew, without what the machine has stored: muster down {stack} --purge && muster up {stack}"
+    ))]
+    DiskGone {
+        /// Stack.
+        stack: String,
+        /// Role.
+        role: String,
+        /// `disk`, or the image below it.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A disk that a guest has written to, and nothing is known of its machine.
+    #[error("{} holds what a machine has stored, and the record of that machine is gone", path.display())]
+    #[diagnostic(help(
+        "bring machine.json back beside it; or start anew, without what it stored: muster down {stack} --purge && muster up {stack}"
+    ))]
+    RecordGone {
+        /// Stack.
+        stack: String,
+        /// The disk.
         path: PathBuf,
     },
     /// The state folder cannot be written.
@@ -97,7 +125,7 @@ pub enum MachineError {
     },
     /// No space left.
     #[error("the disk is full: {} could not be written", path.display())]
-    #[diagnostic(help("see how full it is: df -h {}; remove old machines: muster down STACK --purge", path.display()))]
+    #[diagnostic(help("see how full it is: df -h {}; remove old machines: muster down STACK --purge", folder(path).display()))]
     DiskFull {
         /// What was being written.
         path: PathBuf,
@@ -226,7 +254,9 @@ pub enum MachineError {
     },
     /// A file this room wrote makes no sense any more.
     #[error("{} is damaged: {why}", path.display())]
-    #[diagnostic(help("give the machines up with: muster down {stack} --purge"))]
+    #[diagnostic(help(
+        "bring it back from a backup; or give the machines up, with all they have stored: muster down {stack} --purge"
+    ))]
     Damaged {
         /// Stack.
         stack: String,
@@ -235,10 +265,25 @@ pub enum MachineError {
         /// What is wrong.
         why: String,
     },
+    /// A file of another muster.
+    #[error("{} has format version {found}, made by another muster: this one reads version {known}", path.display())]
+    #[diagnostic(help("use the muster that made it; its machines run on meanwhile"))]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// Ours.
+        known: u32,
+    },
     /// The image is none.
-    #[error("{} is not a disk image: {why}", path.display())]
-    #[diagnostic(help("images are made by: muster build STACK"))]
+    #[error("{} is not a whole disk image: {why}", path.display())]
+    #[diagnostic(help("make it again with: muster build {stack} --role {role}"))]
     NotAnImage {
+        /// Stack.
+        stack: String,
+        /// Role.
+        role: String,
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -252,7 +297,7 @@ pub enum MachineError {
         why: String,
     },
     /// Anything else of the file system.
-    #[error("cannot {what} {}: {source}", path.display())]
+    #[error("cannot {what} {}: {reason}", path.display())]
     #[diagnostic(help("see what stands there: ls -ld {}", path.display()))]
     Io {
         /// A verb.
@@ -260,19 +305,99 @@ pub enum MachineError {
         /// The file.
         path: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        reason: io::Error,
     },
+}
+
+/// The folder a file would stand in: df(1) knows nothing of files that are not there.
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
 }
 
 impl MachineError {
     /// For `map_err` on file system calls: a full disk is told apart from the rest.
     pub fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MachineError {
         let path = path.to_owned();
-        move |source| match source.kind() {
+        move |reason| match reason.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 MachineError::DiskFull { path }
             }
-            _ => MachineError::Io { what, path, source },
+            _ => MachineError::Io { what, path, reason },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of what only a machine in trouble brings about; the others are met in
+    /// tests/machine_commands.
+    #[test]
+    fn a_machine_in_trouble_is_described_with_the_next_command() {
+        let (stack, role) = ("starter".to_owned(), "office".to_owned());
+        let (path, why) = (PathBuf::from("/s/office/serial.log"), "a reason".to_owned());
+        let cases = [
+            (
+                MachineError::Paused {
+                    stack: stack.clone(),
+                    role: role.clone(),
+                    why: why.clone(),
+                },
+                "office is paused: a reason",
+                "make room, then: muster up starter",
+            ),
+            (
+                MachineError::Control {
+                    stack,
+                    role: role.clone(),
+                    why: why.clone(),
+                },
+                "office does not answer on its control socket: a reason",
+                "stop it with: muster down starter",
+            ),
+            (
+                MachineError::ConsoleTaken {
+                    role: role.clone(),
+                    log: path.clone(),
+                },
+                "another terminal is attached to the console of office",
+                "leave it there with Ctrl-], or just watch: tail -f /s/office/serial.log",
+            ),
+            (
+                MachineError::StartRefused {
+                    role,
+                    why: why.clone(),
+                    command: "qemu -m 1".into(),
+                },
+                "office did not start: a reason",
+                "the command was: qemu -m 1",
+            ),
+            (
+                MachineError::Description { why: why.clone() },
+                "the machine description is wrong: a reason",
+                "it is qemu/machine.toml of this program's source",
+            ),
+            (
+                MachineError::ProgramFailed {
+                    program: "ssh-keygen".into(),
+                    why,
+                    command: "ssh-keygen -q".into(),
+                },
+                "ssh-keygen failed: a reason",
+                "try it by hand: ssh-keygen -q",
+            ),
+            (
+                MachineError::io("write", &path)(io::ErrorKind::StorageFull.into()),
+                "the disk is full: /s/office/serial.log could not be written",
+                "see how full it is: df -h /s/office; remove old machines: muster down STACK \
+                 --purge",
+            ),
+        ];
+        for (error, words, help) in cases {
+            assert_eq!(error.to_string(), words);
+            let said = Diagnostic::help(&error).map(|help| help.to_string());
+            assert_eq!(said.as_deref(), Some(help));
         }
     }
 }

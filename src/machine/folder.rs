@@ -11,7 +11,7 @@
 //! ```
 
 use super::error::{MachineError, Result};
-use super::record::Machine;
+use super::record::{self, Machine};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -113,8 +113,16 @@ impl Folder {
     }
 
     /// Stacks that have a folder below `root`, sorted.
-    pub fn known(root: &Path) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(root)
+    ///
+    /// # Errors
+    /// `root` is there and cannot be read.
+    pub fn known(root: &Path) -> Result<Vec<String>> {
+        let entries = match fs::read_dir(root) {
+            Ok(entries) => Some(entries),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(MachineError::io("read", root)(error)),
+        };
+        let mut names: Vec<String> = entries
             .into_iter()
             .flatten()
             .flatten()
@@ -122,7 +130,7 @@ impl Folder {
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         names.sort();
-        names
+        Ok(names)
     }
 
     /// The machines of this stack in the order of its roles, the lead first.
@@ -152,12 +160,21 @@ impl Folder {
     }
 
     fn read(&self, path: &Path) -> Result<Machine> {
-        let text = fs::read_to_string(path).map_err(MachineError::io("read", path))?;
-        serde_json::from_str(&text).map_err(|error| MachineError::Damaged {
+        let bytes = fs::read(path).map_err(MachineError::io("read", path))?;
+        let damaged = |error: serde_json::Error| MachineError::Damaged {
             stack: self.stack.clone(),
             path: path.to_owned(),
             why: error.to_string(),
-        })
+        };
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+        match value.get("version").and_then(serde_json::Value::as_u64) {
+            Some(found) if found != u64::from(record::VERSION) => Err(MachineError::OtherVersion {
+                path: path.to_owned(),
+                found,
+                known: record::VERSION,
+            }),
+            _ => serde_json::from_value(value).map_err(damaged),
+        }
     }
 
     /// Remembers a machine.
@@ -225,7 +242,7 @@ mod tests {
         write_private(&folder.file("answers.toml"), b"b").unwrap();
         assert_eq!(mode(&folder.file("answers.toml")), 0o600);
         assert_eq!(fs::read(folder.file("answers.toml")).unwrap(), b"b");
-        assert_eq!(Folder::known(root.path()), ["starter"]);
+        assert_eq!(Folder::known(root.path()).unwrap(), ["starter"]);
     }
 
     #[test]

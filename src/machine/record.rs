@@ -4,6 +4,9 @@ use super::process::Process;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+/// The format this muster writes and reads.
+pub const VERSION: u32 = 1;
+
 /// What to run, before it exists.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {

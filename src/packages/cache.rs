@@ -17,7 +17,7 @@ impl Cache {
     /// `$XDG_CACHE_HOME/muster`, else `~/.cache/muster`.
     pub fn default_root() -> PathBuf {
         let base = std::env::var_os("XDG_CACHE_HOME")
-            .filter(|value| !value.is_empty())
+            .filter(|value| Path::new(value).is_absolute())
             .map(PathBuf::from)
             .unwrap_or_else(|| {
                 PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()))

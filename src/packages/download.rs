@@ -123,6 +123,11 @@ pub fn download(
         file.set_len(0).map_err(in_part)?;
         outcome = attempts(transport, url, wanted, &mut file, &tell);
     }
+    // What was written to is known here.
+    let outcome = outcome.map_err(|error| match error {
+        DownloadError::Cache { source, .. } => in_part(source),
+        other => other,
+    });
     if let Err(error) = outcome {
         tell(0);
         if error.is_wrong_content() {

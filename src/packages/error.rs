@@ -3,9 +3,11 @@
 use super::apt::archive::SuiteError;
 use super::apt::index::IndexError;
 use super::apt::mirror::PreferencesError;
+use super::apt::openpgp::OpenPgpError;
 use super::apt::order::Cycle;
 use super::apt::resolver::Unsatisfied;
 use super::download::DownloadError;
+use super::http::HttpError;
 use super::lock::LockError;
 
 /// Any failure of this room.
@@ -82,6 +84,16 @@ fn some(names: &[String]) -> String {
 }
 
 impl PackagesError {
+    /// Whether a file that a person keeps is wrong, and not an archive or this machine.
+    pub fn is_invalid_input(&self) -> bool {
+        matches!(
+            self,
+            PackagesError::Lock(LockError::Parse { .. })
+                | PackagesError::Preferences(_)
+                | PackagesError::Accounts { .. }
+        )
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -98,29 +110,105 @@ impl PackagesError {
             PackagesError::Fetch { source, .. } if source.is_wrong_content() => Some(
                 "the mirror is damaged or tampered with: try another one with --mirror URL. Nothing of the file was kept",
             ),
+            PackagesError::Fetch {
+                source: DownloadError::Cache { source, .. },
+                ..
+            } => Some(cache_hint(source)),
+            PackagesError::Fetch {
+                source: DownloadError::Http(HttpError::Tls { .. }),
+                ..
+            } => Some(TLS_HINT),
             PackagesError::Fetch { .. } => Some(
                 "try another mirror with --mirror URL; what was fetched so far is kept. A file that is gone from the archive needs `muster lock STACK --update`",
             ),
-            PackagesError::Offline { .. } => Some("run `muster fetch` once without --offline"),
-            PackagesError::Lock(LockError::Parse { .. }) => {
-                Some("remove the file and run `muster lock` again, or take it from version control")
+            PackagesError::Offline { .. } => {
+                Some("run `muster fetch STACK` once without --offline")
             }
-            _ => None,
+            PackagesError::Lock(LockError::Parse { .. }) => {
+                Some("take the file from version control, or remove it and run `muster lock STACK`")
+            }
+            PackagesError::Lock(LockError::Read { .. }) => {
+                Some("see what stands there, and who may read it: ls -ld that path")
+            }
+            PackagesError::Lock(LockError::Write { source, .. }) => Some(match full(source) {
+                true => "the disk is full: see where with df -h; the lock there was is as it was",
+                false => {
+                    "the lock stands beside the stack.toml, or below the directory you are in: work where you may write"
+                }
+            }),
+            PackagesError::Preferences(PreferencesError::NoArchive { .. }) => {
+                Some("write --mirror ARCHIVE=URL with one of these names, or --mirror URL")
+            }
+            PackagesError::Preferences(_) => Some(
+                "the file needs no more than: [mirrors], and below it lines like debian = \"http://HOST/debian\"",
+            ),
+            PackagesError::Accounts { .. } => {
+                Some("give it the same id in the `account` tables of both bases")
+            }
+            PackagesError::Thread(_) => Some("end other programs, or see the limit: ulimit -u"),
         }
+    }
+}
+
+const TLS_HINT: &str = "see the clock of this computer, and whether ca-certificates is installed; the authority of a mirror or proxy of your own must be among them: update-ca-certificates(8). Or take an http:// mirror: what it sends is verified by its signature";
+
+fn full(source: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(source.kind(), StorageFull | QuotaExceeded)
+}
+
+/// What to do about a cache that cannot be written.
+fn cache_hint(source: &std::io::Error) -> &'static str {
+    match full(source) {
+        true => {
+            "the disk is full: see where with df -h, make room and run the same command again, which goes on where it stopped; or set XDG_CACHE_HOME to a folder with room"
+        }
+        false => "set XDG_CACHE_HOME to a folder of yours",
     }
 }
 
 fn suite_hint(error: &SuiteError) -> Option<&'static str> {
     match error {
+        SuiteError::Cache { source, .. }
+        | SuiteError::Index {
+            source: DownloadError::Cache { source, .. },
+            ..
+        } => Some(cache_hint(source)),
         SuiteError::Index { source, .. } if source.is_wrong_content() => Some(
             "the mirror is in the middle of an update, or tampered with: try again in a while, or another one with --mirror URL",
+        ),
+        SuiteError::Fetch {
+            source: HttpError::Unreachable { .. },
+            ..
+        } => Some(
+            "see whether this computer is online, and http_proxy and https_proxy if it needs a proxy; else try another mirror with --mirror URL, or work from the cache with --offline",
+        ),
+        SuiteError::Fetch {
+            source: HttpError::Tls { .. },
+            ..
+        }
+        | SuiteError::Index {
+            source: DownloadError::Http(HttpError::Tls { .. }),
+            ..
+        } => Some(TLS_HINT),
+        SuiteError::Fetch {
+            source: HttpError::Missing { .. },
+            ..
+        } => Some(
+            "the URL of a mirror is that of the folder in which `dists` and `pool` are: check --mirror, or try another one",
         ),
         SuiteError::Fetch { .. } | SuiteError::Index { .. } => {
             Some("try another mirror with --mirror URL, or work from the cache with --offline")
         }
         SuiteError::Offline { .. } | SuiteError::OfflineIndex { .. } => {
-            Some("run `muster lock` once without --offline")
+            Some("run `muster lock STACK` once without --offline")
         }
+        SuiteError::Signature {
+            source: OpenPgpError::NotSigned(_),
+            ..
+        } => Some(
+            "what came is no release file at all: see in a browser whether this network first wants a login, and whether the mirror's URL leads where it should",
+        ),
         SuiteError::Signature { .. } => Some(
             "the mirror may be wrong or tampered with; try another one with --mirror URL. Keys of an archive stand in its base under profiles/bases",
         ),
@@ -134,6 +222,5 @@ fn suite_hint(error: &SuiteError) -> Option<&'static str> {
         SuiteError::Text { .. } | SuiteError::Unpack { .. } => Some(
             "it is as the archive signed it: try another mirror with --mirror URL, and tell whoever publishes the archive",
         ),
-        SuiteError::Cache { .. } => None,
     }
 }

@@ -58,7 +58,7 @@ pub struct Reply {
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The mirror has no such file.
-    #[error("{url}: not there (HTTP {status})")]
+    #[error("{url}: not there{}", if url.starts_with("file:") { String::new() } else { format!(" (HTTP {status})") })]
     Missing {
         /// URL.
         url: String,
@@ -73,9 +73,25 @@ pub enum HttpError {
         /// Status code.
         status: u16,
     },
+    /// Nobody answers there.
+    #[error("{url}: {reason}")]
+    Unreachable {
+        /// URL.
+        url: String,
+        /// Why.
+        reason: String,
+    },
     /// The connection failed.
     #[error("{url}: {reason}")]
     Connection {
+        /// URL.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// Whoever answers cannot prove who it is, or speaks no TLS.
+    #[error("{url}: no secure connection: {reason}")]
+    Tls {
         /// URL.
         url: String,
         /// Why.
@@ -117,7 +133,9 @@ impl HttpError {
     /// Whether the same request may succeed a moment later.
     pub fn is_passing(&self) -> bool {
         match self {
-            HttpError::Connection { .. } | HttpError::Stalled { .. } => true,
+            HttpError::Unreachable { .. }
+            | HttpError::Connection { .. }
+            | HttpError::Stalled { .. } => true,
             HttpError::Status { status, .. } => matches!(status, 408 | 425 | 429) || *status >= 500,
             _ => false,
         }
@@ -188,7 +206,12 @@ impl Transport {
         if offset > 0 {
             request = request.header("Range", format!("bytes={offset}-"));
         }
-        let response = request.call().map_err(|error| self.failure(url, error))?;
+        let response = request
+            .call()
+            .map_err(|error| match self.failure(url, error) {
+                HttpError::Connection { url, reason } => HttpError::Unreachable { url, reason },
+                other => other,
+            })?;
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name)?.to_str().ok();
         let starts_at = header("Content-Range")
@@ -279,6 +302,14 @@ impl Transport {
         }
     }
 
+    /// The proxy that the environment names for this URL, as it may be shown.
+    fn proxy(&self, url: &str) -> Option<String> {
+        let proxy = self.agent.config().proxy()?;
+        let target = url.parse().ok()?;
+        let shown = |proxy: &ureq::Proxy| format!("{}:{}", proxy.host(), proxy.port());
+        (!proxy.is_no_proxy(&target)).then(|| shown(proxy))
+    }
+
     fn failure(&self, url: &str, error: ureq::Error) -> HttpError {
         use ureq::Timeout;
         let url = without_password(url);
@@ -289,11 +320,41 @@ impl Transport {
             ureq::Error::Timeout(Timeout::RecvResponse) => ("no answer came", silence),
             ureq::Error::Timeout(_) => ("no further byte came", silence),
             error => {
-                let reason = error.to_string();
+                if let Some(reason) = tls(&error) {
+                    return HttpError::Tls { url, reason };
+                }
+                let proxy = self.proxy(&url);
+                let reason = match proxy {
+                    Some(proxy) => format!("through the proxy {proxy}: {}", words(&error)),
+                    None => words(&error),
+                };
                 return HttpError::Connection { url, reason };
             }
         };
         HttpError::Stalled { url, what, limit }
+    }
+}
+
+/// Why TLS failed, if that is what failed.
+fn tls(error: &ureq::Error) -> Option<String> {
+    let ureq::Error::Io(error) = error else {
+        return None;
+    };
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(reason) => Some(format!(
+            "the certificate that was shown is not trusted here ({reason})"
+        )),
+        rustls::Error::InvalidMessage(_) => Some("what answers there speaks no TLS".into()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// A failed connection in words, without the client's own labels.
+fn words(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::HostNotFound => "no address is known for this host name".into(),
+        error => error.to_string(),
     }
 }
 

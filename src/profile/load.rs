@@ -59,7 +59,7 @@ impl Stack {
             }
         }
         let services = read_services(&source, &notes, &written)?;
-        let bases = read_bases(&source, &notes, &written)?;
+        let bases = read_bases(&source, &notes, &written, choice.base)?;
         check_kernels(&written.roles, &bases, &notes);
         if !notes.problems.borrow().is_empty() {
             return Err(invalid(notes));
@@ -187,6 +187,7 @@ fn read_bases(
     source: &Source,
     notes: &Notes,
     written: &parse::stack::Written,
+    option: Option<&str>,
 ) -> Result<BTreeMap<String, Base>, ProfileError> {
     let known = source.profiles("bases")?;
     let mut bases = BTreeMap::new();
@@ -200,14 +201,16 @@ fn read_bases(
             reported.insert(name.clone());
             let role_path = format!("stack/role/{index}/base");
             let fixed = notes.places.borrow().contains_key(&role_path);
-            notes.problem(
-                if fixed {
-                    &role_path
-                } else {
-                    "stack/stack/base"
-                },
+            let (place, why) = match fixed {
+                true => (notes.place(&role_path), "is built on it"),
+                // The stack's own line, if it has one, is not what was asked for.
+                false if option.is_some() => (None, "would be built on it: --base says so"),
+                false => (notes.place("stack/stack/base"), "is built on it"),
+            };
+            notes.problem_in(
+                place,
                 format!("there is no base `{name}`"),
-                format!("the role `{}` is built on it", role.name),
+                format!("the role `{}` {why}", role.name),
                 suggest_or_list(name, known.iter().map(String::as_str)),
             );
             continue;

@@ -55,6 +55,21 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
+impl ProfileError {
+    /// What a person can do about it, where the words themselves do not say so.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            ProfileError::Read { path, .. } => {
+                Some(format!("see who may read it: ls -ld {}", path.display()))
+            }
+            ProfileError::NotText { .. } => {
+                Some("save it as UTF-8, or keep it out of profiles and overlays".into())
+            }
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.place {

@@ -51,6 +51,32 @@ pub enum StackPlace {
     Named(String),
 }
 
+/// Folders that a directory of profiles may hold.
+const FOLDERS: [&str; 7] = [
+    "profiles", "bases", "services", "stacks", "overlays", "image", "qemu",
+];
+
+/// The directory that `--profiles` names.
+///
+/// # Errors
+/// It is not there, or holds nothing that would be read: every built-in file would silently
+/// stand in for the one that was meant.
+pub fn folder(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match std::fs::metadata(&path) {
+        Err(error) => return Err(format!("it cannot be read: {error}")),
+        Ok(metadata) if !metadata.is_dir() => return Err("it is not a directory".into()),
+        Ok(_) => {}
+    }
+    if FOLDERS.iter().any(|name| path.join(name).is_dir()) {
+        return Ok(path);
+    }
+    Err(format!(
+        "it holds no profiles: none of {} is in it",
+        FOLDERS.join(", ")
+    ))
+}
+
 impl Source {
     /// The built-in data; with `profiles` (`--profiles DIR`), that directory first. It holds
     /// `bases`, `services`, `stacks` and `overlays`, or is a checkout of the project, or its
@@ -94,12 +120,20 @@ impl Source {
         if !path_like && known.contains(name_or_dir) {
             return Ok(StackPlace::Named(name_or_dir.to_owned()));
         }
-        if directory.join("stack.toml").is_file() {
-            return Ok(StackPlace::Directory(directory.to_owned()));
+        let file = directory.join("stack.toml");
+        match std::fs::metadata(&file) {
+            Ok(metadata) if metadata.is_file() => {
+                return Ok(StackPlace::Directory(directory.to_owned()));
+            }
+            Err(source) if path_like && !absent(&source) => {
+                return Err(ProfileError::Read { path: file, source });
+            }
+            _ => {}
         }
-        let hint = match super::problem::nearest(name_or_dir, known.iter().map(String::as_str)) {
+        let named = known.iter().map(String::as_str);
+        let hint = match super::problem::nearest(name_or_dir, named) {
             Some(near) if !path_like => format!("did you mean `{near}`?"),
-            _ => "a stack is named, or is a directory with a stack.toml".to_owned(),
+            _ => what_is_there(directory, path_like),
         };
         Err(ProfileError::NoStack {
             name: name_or_dir.to_owned(),
@@ -259,6 +293,30 @@ impl Layer {
             (Layer::Folder { rest, .. }, None) => rest.join(path),
             _ => PathBuf::from(path),
         }
+    }
+}
+
+/// Why a path is no stack's directory, and what would be.
+fn what_is_there(path: &Path, path_like: bool) -> String {
+    let shown = path.display();
+    match path.parent() {
+        Some(parent) if path.ends_with("stack.toml") && path.is_file() => {
+            let parent = match parent.as_os_str().is_empty() {
+                true => Path::new("."),
+                false => parent,
+            };
+            format!("name the directory it is in: {}", parent.display())
+        }
+        _ if path.is_dir() => format!(
+            "there is no stack.toml in the directory {shown}; give the directory of one, or the name of a stack"
+        ),
+        _ if path.exists() => {
+            format!("{shown} is a file; a stack is named, or is a directory with a stack.toml")
+        }
+        _ if path_like => {
+            format!("{shown} does not exist; a stack is named, or is a directory with a stack.toml")
+        }
+        _ => "a stack is named, or is a directory with a stack.toml".to_owned(),
     }
 }
 

@@ -25,15 +25,22 @@ pub fn write(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> io
         .mode(0o600)
         .custom_flags(nix::libc::O_NOFOLLOW)
         .open(&temporary)?;
-    // A file left by a power cut keeps its old mode.
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    file.write_all(content)?;
-    if let Some(owner) = owner {
-        std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid))?;
+    let mut placed = || {
+        // A file left by a power cut keeps its old mode.
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(content)?;
+        if let Some(owner) = owner {
+            std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid))?;
+        }
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    if let Err(error) = placed() {
+        // Half a file helps nobody, least of all on a full disk.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(error);
     }
-    file.set_permissions(Permissions::from_mode(mode))?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
     sync_directory(parent(path))
 }
 

@@ -91,7 +91,7 @@ fn a_lock_file_that_is_not_one() {
     let words = |text: &str| Lock::from_text(text).unwrap_err();
     assert_eq!(
         words("version = 2\n"),
-        "it has format version 2, and this muster reads version 1"
+        "it has format version 2, made by another muster: this one reads version 1"
     );
     let dangling = "version = 1\nstack = \"x\"\nrequest = \"\"\n\
         [roles.office]\nbase = \"b\"\nessential = []\npackages = [\"a:all=1\"]\nmanual = []\n";

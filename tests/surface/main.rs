@@ -7,6 +7,7 @@
 
 mod demo;
 mod desk;
+mod mistakes;
 mod progress;
 mod published;
 mod schema;

@@ -2,9 +2,10 @@
 //! workstation itself knows, when a person will answer on the console.
 
 use super::Args;
+use crate::cli::out::say;
 use crate::cli::{Cli, report};
 use crate::machine::folder::write_private;
-use crate::machine::{Folder, MachineError, keys};
+use crate::machine::{Folder, keys};
 use crate::plan::Plan;
 use crate::profile::Stack;
 use crate::site::answers::{Answers, Reason};
@@ -91,7 +92,7 @@ pub fn settle(
 /// A person's answers, checked as the host will check them; whether all are there. Nobody can
 /// be asked for the rest without a `person`.
 fn read(file: &Path, stack: &Stack, person: bool) -> miette::Result<Option<(Table, bool)>> {
-    let text = std::fs::read_to_string(file).map_err(MachineError::io("read", file))?;
+    let text = crate::cli::answers::read(file)?;
     let lead = stack.roles.first().map_or("", |role| &role.name);
     let questions = Questions::of(stack, lead);
     let (answers, mut problems) = Answers::read(&text, &questions);
@@ -109,10 +110,10 @@ fn read(file: &Path, stack: &Stack, person: bool) -> miette::Result<Option<(Tabl
         );
     }
     for problem in &problems {
-        eprintln!("{}", problem.line(&file.display().to_string(), &text));
+        say!("{}", problem.line(&file.display().to_string(), &text));
     }
     if !problems.is_empty() {
-        eprintln!("try it with: muster answers check {}", file.display());
+        say!("try it with: muster answers check {}", file.display());
         return Ok(None);
     }
     let table = text.parse().map_err(|error: toml::de::Error| {

@@ -28,17 +28,69 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "BUS")]
     disk_bus: Option<Bus>,
     /// Processors of each machine, not what its role says
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    #[arg(long, value_name = "N", value_parser = cpus)]
     cpus: Option<u32>,
     /// Memory of each machine in MiB, not what its role says
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(256..))]
+    #[arg(long, value_name = "MIB", value_parser = memory)]
     memory: Option<u32>,
     /// Disk of each new machine in MiB, not what its role says; the image must fit
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", value_parser = mebibytes)]
     pub disk: Option<u32>,
 }
 
+/// MiB as a plain number; what people write instead is turned into one for them.
+fn mebibytes(text: &str) -> Result<u32, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or_default();
+    let (number, unit) = text.split_at(split);
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "m" | "mb" | "mib" => Some(1),
+        "g" | "gb" | "gib" => Some(1024),
+        "t" | "tb" | "tib" => Some(1024 * 1024),
+        _ => None,
+    };
+    let meant = factor.and_then(|factor: u32| number.parse::<u32>().ok()?.checked_mul(factor));
+    Err(match meant {
+        Some(meant) => format!("write it in MiB, as a number alone: {meant}"),
+        None => "write it in MiB, as a number alone: 4096".into(),
+    })
+}
+
+fn memory(text: &str) -> Result<u32, String> {
+    match mebibytes(text)? {
+        number if number < LEAST => Err(format!(
+            "a machine does not start with less than {LEAST} MiB"
+        )),
+        number => Ok(number),
+    }
+}
+
+fn cpus(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number @ 1..=255) => Ok(number),
+        _ => Err("write a number from 1 to 255".into()),
+    }
+}
+
+/// No Linux of the bases starts in less, in MiB.
+const LEAST: u32 = 256;
+
 impl Args {
+    /// The options given that a machine takes over when it starts.
+    pub fn named(&self) -> Vec<&'static str> {
+        let given = [
+            ("--firmware", self.firmware.is_some()),
+            ("--direct-kernel", self.direct_kernel),
+            ("--disk-bus", self.disk_bus.is_some()),
+            ("--cpus", self.cpus.is_some()),
+            ("--memory", self.memory.is_some()),
+        ];
+        let given = given.into_iter().filter(|(_, given)| *given);
+        given.map(|(name, _)| name).collect()
+    }
+
     /// What is asked for.
     pub fn changes(&self) -> Changes {
         let boot = match (self.direct_kernel, self.firmware) {

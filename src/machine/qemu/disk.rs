@@ -26,8 +26,20 @@ pub fn create(place: &Path, spec: &Spec) -> Result<(Backing, u64)> {
     })?;
     if size == 0 {
         return Err(MachineError::NotAnImage {
+            stack: spec.stack.clone(),
+            role: spec.role.clone(),
             path: spec.image.clone(),
             why: "it is empty".into(),
+        });
+    }
+    let disk = place.join("disk.qcow2");
+    let whole = size.max(u64::from(spec.disk) * MIB);
+    // One that nobody has written to yet may be left over from an `up` that was stopped.
+    let untouched = overlay::empty("", format, whole).len() as u64;
+    if fs::metadata(&disk).is_ok_and(|meta| meta.len() > untouched) {
+        return Err(MachineError::RecordGone {
+            stack: spec.stack.clone(),
+            path: disk,
         });
     }
     let image = keep(&spec.image, &place.join(format!("image.{format}")))?;
@@ -40,8 +52,7 @@ pub fn create(place: &Path, spec: &Spec) -> Result<(Backing, u64)> {
         }
     }
     let meta = fs::metadata(&image).map_err(MachineError::io("read", &image))?;
-    let size = size.max(u64::from(spec.disk) * MIB);
-    let disk = place.join("disk.qcow2");
+    let size = whole;
     let beside = place.join("disk.new");
     fs::write(
         &beside,
@@ -87,6 +98,16 @@ pub fn check(machine: &Machine, place: &Path) -> Result<()> {
             }
         }
     }
+    let gone = |what, path: PathBuf| MachineError::DiskGone {
+        stack: machine.stack.clone(),
+        role: machine.role.clone(),
+        what,
+        path,
+    };
+    let disk = place.join("disk.qcow2");
+    if !disk.exists() {
+        return Err(gone("disk", disk));
+    }
     match fs::metadata(&image.path) {
         Ok(meta) if meta.len() == image.size && nanoseconds(&meta) == image.mtime => Ok(()),
         Ok(_) => Err(MachineError::ImageChanged {
@@ -94,7 +115,7 @@ pub fn check(machine: &Machine, place: &Path) -> Result<()> {
             role: machine.role.clone(),
             path: image.path.clone(),
         }),
-        Err(_) => Err(missing(image.path.clone())),
+        Err(_) => Err(gone("image under the disk", image.path.clone())),
     }
 }
 
@@ -190,7 +211,7 @@ mod tests {
         fs::write(&image, "").unwrap();
         assert_eq!(
             said(Boot::Bios),
-            format!("{at}/office.raw is not a disk image: it is empty")
+            format!("{at}/office.raw is not a whole disk image: it is empty")
         );
         fs::write(&image, vec![7; 4096]).unwrap();
         assert_eq!(

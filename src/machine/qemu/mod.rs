@@ -11,7 +11,7 @@ pub mod program;
 pub mod qmp;
 
 use super::process::Process;
-use super::record::{Bus, Condition, Forward, Machine, Run, Spec};
+use super::record::{Bus, Condition, Forward, Machine, Run, Spec, VERSION};
 use super::{Backend, Folder, MachineError, Result, Start, keys};
 use accel::{Choice, Wish};
 use description::{Description, NetworkDescription};
@@ -60,6 +60,36 @@ impl Qemu {
         Ok(qemu)
     }
 
+    /// Ports of every guest that are forwarded, whatever its role.
+    pub fn always(&self) -> impl Iterator<Item = u16> + '_ {
+        self.network.forwards.iter().map(|forward| forward.port)
+    }
+
+    /// Cuts the power of whatever still answers on a control socket of this stack, also where
+    /// the record of the machine is damaged or gone.
+    ///
+    /// # Errors
+    /// It answers and does not go.
+    pub fn cut_unknown(folder: &Folder) -> Result<()> {
+        let entries = std::fs::read_dir(folder.path()).into_iter().flatten();
+        for place in entries.flatten().map(|entry| entry.path()) {
+            let socket = place.join("qmp.sock");
+            let Ok(mut qmp) = Qmp::connect(&socket, PATIENCE) else {
+                continue;
+            };
+            qmp.execute("quit").map_err(|error| MachineError::Control {
+                stack: folder.stack().to_owned(),
+                role: place
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into(),
+                why: error.to_string(),
+            })?;
+        }
+        Ok(())
+    }
+
     /// What QEMU's own DHCP gives every guest.
     pub fn guest_address(&self) -> std::net::Ipv4Addr {
         self.network.network.guest
@@ -87,7 +117,7 @@ impl Qemu {
 
     fn choose_ports(&self, forwards: &mut [Forward]) {
         let mut taken = BTreeSet::new();
-        for stack in Folder::known(&self.root) {
+        for stack in Folder::known(&self.root).unwrap_or_default() {
             // A neighbour's damaged record is not this stack's trouble.
             for machine in Folder::new(&self.root, &stack)
                 .machines()
@@ -271,7 +301,7 @@ impl Backend for Qemu {
         folder.create(Some(&spec.role))?;
         let (image, size) = disk::create(&folder.role(&spec.role), spec)?;
         let machine = Machine {
-            version: 1,
+            version: VERSION,
             stack: spec.stack.clone(),
             role: spec.role.clone(),
             order: spec.order,

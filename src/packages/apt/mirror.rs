@@ -3,7 +3,7 @@
 use super::deb822;
 use crate::profile::{Archive, Base};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The URL of every archive of every base of a stack.
@@ -53,12 +53,20 @@ pub enum PreferencesError {
         source: std::io::Error,
     },
     /// It is not what is expected.
-    #[error("{}: {source}", path.display())]
+    #[error("{} cannot be used: {reason}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
         /// Where and why.
-        source: toml::de::Error,
+        reason: String,
+    },
+    /// `--mirror ARCHIVE=URL` for an archive that no base has.
+    #[error("--mirror names the archive {name}, and there is none of that name: {}", known.join(", "))]
+    NoArchive {
+        /// What was given.
+        name: String,
+        /// Archives there are.
+        known: Vec<String>,
     },
 }
 
@@ -119,6 +127,29 @@ impl Mirrors {
 }
 
 impl Preferences {
+    /// What is said about the archives of these bases.
+    ///
+    /// # Errors
+    /// `--mirror` names an archive that none of them has: it would silently not be used.
+    pub fn fit<'b>(
+        self,
+        bases: impl IntoIterator<Item = &'b Base>,
+    ) -> Result<Preferences, PreferencesError> {
+        let archives = bases.into_iter().flat_map(|base| &base.archives);
+        let known: BTreeSet<&str> = archives.map(|archive| archive.name.as_str()).collect();
+        let names = self.given.iter().filter_map(|text| named(text));
+        match names
+            .map(|(name, _)| name)
+            .find(|name| !known.contains(name))
+        {
+            Some(name) => Err(PreferencesError::NoArchive {
+                name: name.to_owned(),
+                known: known.into_iter().map(str::to_owned).collect(),
+            }),
+            None => Ok(self),
+        }
+    }
+
     /// Reads the user's configuration and the machine's apt.
     pub fn read(given: &[String]) -> Result<Preferences, PreferencesError> {
         Ok(Preferences {
@@ -132,19 +163,34 @@ impl Preferences {
 /// `ARCHIVE=URL` for this archive, else a bare URL: it is for the archive its last word names
 /// (`…/debian-security`), else for the first of the base.
 fn given(base: &Base, archive: &Archive, given: &[String]) -> Option<String> {
-    given
-        .iter()
-        .rev()
-        .find_map(|text| match text.split_once('=') {
-            Some((name, url)) if !name.contains('/') => {
-                (name == archive.name).then(|| url.to_owned())
-            }
-            _ => {
-                let named = base.archives.iter().find(|a| a.name == last_word(text));
-                let meant = named.or(base.archives.first());
-                (meant.map(|meant| &meant.name) == Some(&archive.name)).then(|| text.clone())
-            }
-        })
+    given.iter().rev().find_map(|text| match named(text) {
+        Some((name, url)) => (name == archive.name).then(|| url.to_owned()),
+        None => {
+            let named = base.archives.iter().find(|a| a.name == last_word(text));
+            let meant = named.or(base.archives.first());
+            (meant.map(|meant| &meant.name) == Some(&archive.name)).then(|| text.clone())
+        }
+    })
+}
+
+/// The two halves of `ARCHIVE=URL`.
+fn named(text: &str) -> Option<(&str, &str)> {
+    text.split_once('=').filter(|(name, _)| !name.contains('/'))
+}
+
+/// What `--mirror` takes.
+///
+/// # Errors
+/// Its URL is none that can be fetched from.
+pub fn option(text: &str) -> Result<String, String> {
+    let (_, url) = named(text).unwrap_or(("", text));
+    match is_fetchable(url) {
+        true => Ok(text.to_owned()),
+        false => Err(
+            "a mirror is a URL like http://HOST/debian, https://… or file:///DIR, or ARCHIVE=URL"
+                .into(),
+        ),
+    }
 }
 
 fn last_word(url: &str) -> &str {
@@ -176,7 +222,7 @@ fn of_apt(archive: &Archive, sources: &[AptSource]) -> Option<String> {
 
 fn configuration_path() -> PathBuf {
     std::env::var_os("XDG_CONFIG_HOME")
-        .filter(|value| !value.is_empty())
+        .filter(|value| Path::new(value).is_absolute())
         .map(PathBuf::from)
         .unwrap_or_else(|| {
             PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()))
@@ -197,7 +243,7 @@ fn read_configuration(path: &Path) -> Result<BTreeMap<String, String>, Preferenc
     let parsed: Configuration =
         toml::from_str(&text).map_err(|source| PreferencesError::Parse {
             path: path.to_owned(),
-            source,
+            reason: source.to_string().trim_end().to_owned(),
         })?;
     Ok(parsed.mirrors)
 }

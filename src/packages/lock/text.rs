@@ -33,7 +33,7 @@ pub enum LockError {
         source: std::io::Error,
     },
     /// It is not a lock.
-    #[error("{}: {reason}", path.display())]
+    #[error("{} is no lock that can be used: {reason}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
@@ -152,14 +152,16 @@ impl Lock {
         struct Versioned {
             version: u32,
         }
-        let found: Versioned = toml::from_str(text).map_err(|error| error.to_string())?;
+        // toml ends its words with an empty line.
+        let reason = |error: toml::de::Error| error.to_string().trim_end().to_owned();
+        let found: Versioned = toml::from_str(text).map_err(reason)?;
         if found.version != VERSION {
             return Err(format!(
-                "it has format version {}, and this muster reads version {VERSION}",
+                "it has format version {}, made by another muster: this one reads version {VERSION}",
                 found.version
             ));
         }
-        let mut lock: Lock = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut lock: Lock = toml::from_str(text).map_err(reason)?;
         lock.packages.sort_by(Package::in_order);
         for (role, closure) in &lock.roles {
             for key in closure.essential.iter().chain(&closure.packages) {
@@ -196,14 +198,16 @@ impl Lock {
 
     /// Reads a lock file.
     pub fn read(path: &Path) -> Result<Lock, LockError> {
-        let text = std::fs::read_to_string(path).map_err(|source| LockError::Read {
+        let bytes = std::fs::read(path).map_err(|source| LockError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Lock::from_text(&text).map_err(|reason| LockError::Parse {
-            path: path.to_owned(),
-            reason,
-        })
+        let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8 text".to_owned());
+        text.and_then(Lock::from_text)
+            .map_err(|reason| LockError::Parse {
+                path: path.to_owned(),
+                reason,
+            })
     }
 
     /// Reads a lock file if there is one.

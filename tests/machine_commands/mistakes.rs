@@ -1,0 +1,286 @@
+//! Machines that are not as `up` left them, and options that come too late: what is said, and
+//! that nothing of what a machine has stored is lost.
+
+use crate::workstation::{STACK, Workstation};
+use std::fs;
+use std::path::PathBuf;
+
+impl Workstation {
+    fn place(&self, file: &str) -> PathBuf {
+        self.folder().join("box").join(file)
+    }
+
+    /// Exit code and what is said of `muster WORDS…`, on one line, with `[box]` for the folder
+    /// of the machine.
+    fn says_to(&self, words: &[&str]) -> (i32, String) {
+        let (code, _, said) = self.run(words);
+        let parts = said.lines().map(|part| part.trim_matches([' ', '│']));
+        let line = parts.collect::<Vec<_>>().join(" ");
+        let place = self.folder().join("box").to_string_lossy().into_owned();
+        let line = line.replace(&place, "[box]");
+        let here = self.dir.path().to_string_lossy().into_owned();
+        (code, line.trim_end().replace(&here, "[here]"))
+    }
+
+    /// A machine that was up and is down.
+    fn was_up(&self) {
+        self.up();
+        assert_eq!(self.run(&["down", "tiny"]).0, 0);
+    }
+}
+
+#[test]
+fn a_machine_with_a_part_missing_is_not_started_and_its_other_parts_stay() {
+    let here = Workstation::new();
+    here.was_up();
+    let kept = here.dir.path().join("kept");
+    let up = ["up", STACK, "--accel", "tcg"];
+    let anew = "or start anew, without what the machine has stored: muster down tiny --purge && \
+                muster up tiny";
+    for (file, words) in [
+        (
+            "disk.qcow2",
+            format!(
+                "× the disk of box is gone: [box]/disk.qcow2 does not exist help: bring that \
+                 file back; {anew}"
+            ),
+        ),
+        (
+            "image.raw",
+            format!(
+                "× the image under the disk of box is gone: [box]/image.raw does not exist \
+                 help: bring that file back; {anew}"
+            ),
+        ),
+    ] {
+        fs::rename(here.place(file), &kept).unwrap();
+        assert_eq!(here.says_to(&up), (1, words));
+        fs::rename(&kept, here.place(file)).unwrap();
+    }
+    fs::copy(here.place("image.raw"), &kept).unwrap();
+    fs::remove_file(here.place("image.raw")).unwrap();
+    fs::copy(&kept, here.place("image.raw")).unwrap();
+    assert_eq!(
+        here.says_to(&up),
+        (
+            1,
+            format!(
+                "× the image of box was changed under its disk: [box]/image.raw help: bring the \
+                 old file back; {anew}"
+            )
+        )
+    );
+}
+
+#[test]
+fn a_damaged_record_is_named_and_hides_no_other_machine() {
+    let here = Workstation::new();
+    here.was_up();
+    let record = fs::read_to_string(here.place("machine.json")).unwrap();
+    let other = here.dir.path().join("muster/other/box");
+    fs::create_dir_all(&other).unwrap();
+    let theirs = record.replace("\"tiny\"", "\"other\"");
+    fs::write(other.join("machine.json"), theirs).unwrap();
+    fs::write(here.place("machine.json"), "{\"version\": 1,").unwrap();
+    let damaged = "× [box]/machine.json is damaged: EOF while parsing a value at line 1 column \
+                   14 help: bring it back from a backup; or give the machines up, with all they \
+                   have stored: muster down tiny --purge";
+    for words in [&["down", "tiny"][..], &["ssh", "tiny"], &["up", STACK]] {
+        assert_eq!(here.says_to(words), (1, damaged.into()), "{words:?}");
+    }
+    let (code, listed, said) = here.run(&["ps"]);
+    assert_eq!(code, 1);
+    assert!(listed.starts_with("other/box  stopped\n"), "{listed}");
+    assert!(said.contains("is damaged"), "{said}");
+
+    let newer = record.replace("\"version\": 1", "\"version\": 2");
+    fs::write(here.place("machine.json"), newer).unwrap();
+    assert_eq!(
+        here.says_to(&["up", STACK]),
+        (
+            1,
+            "× [box]/machine.json has format version 2, made by another muster: this one reads \
+             version 1 help: use the muster that made it; its machines run on meanwhile"
+                .into()
+        )
+    );
+}
+
+#[test]
+fn a_disk_that_was_used_is_not_replaced_because_its_record_is_gone() {
+    let here = Workstation::new();
+    here.was_up();
+    fs::remove_file(here.place("machine.json")).unwrap();
+    // The guest of one sector never writes; QEMU would let the file grow like this.
+    let disk = fs::OpenOptions::new()
+        .write(true)
+        .open(here.place("disk.qcow2"))
+        .unwrap();
+    let length = disk.metadata().unwrap().len();
+    disk.set_len(length + (1 << 16)).unwrap();
+    let up = ["up", STACK, "--accel", "tcg"];
+    assert_eq!(
+        here.says_to(&up),
+        (
+            1,
+            "× [box]/disk.qcow2 holds what a machine has stored, and the record of that machine \
+             is gone help: bring machine.json back beside it; or start anew, without what it \
+             stored: muster down tiny --purge && muster up tiny"
+                .into()
+        )
+    );
+    assert_eq!(disk.metadata().unwrap().len(), length + (1 << 16));
+    // One that nobody has written to is a leftover of an `up` that was stopped.
+    disk.set_len(length).unwrap();
+    let (code, said) = here.says_to(&up);
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn purging_ends_a_machine_whose_record_is_damaged() {
+    let here = Workstation::new();
+    here.up();
+    let process = PathBuf::from("/proc").join(here.row()["pid"].to_string());
+    fs::write(here.place("machine.json"), "").unwrap();
+    assert!(process.exists());
+    let (code, said) = here.says_to(&["down", "tiny", "--purge", "--yes"]);
+    assert_eq!((code, said.as_str()), (0, "deleted [here]/muster/tiny"));
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while process.exists() {
+        assert!(
+            std::time::Instant::now() < end,
+            "it runs on without its disk"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn options_that_come_too_late_say_so() {
+    let here = Workstation::new();
+    here.up();
+    let late = ["up", STACK, "--memory", "512", "--forward", "443=48443"];
+    let (code, said) = here.says_to(&late);
+    assert_eq!(code, 0);
+    assert!(
+        said.starts_with(
+            "box runs already box takes --memory and --forward at its next start: muster down \
+             tiny, then this command again "
+        ),
+        "{said}"
+    );
+    let (code, said) = here.says_to(&["up", STACK, "--base", "debian-13", "--disk", "1024"]);
+    assert_eq!(code, 0);
+    assert!(
+        said.starts_with(
+            "box: --base is for new machines; it keeps the disk it has box: --disk is for new \
+             machines; it keeps the disk it has box runs already "
+        ),
+        "{said}"
+    );
+    assert_eq!(
+        here.says_to(&["ssh", "tiny"]),
+        (
+            1,
+            "× box has not told its ssh host key yet help: it does so at its first boot; watch \
+             it with: muster console tiny box"
+                .into()
+        )
+    );
+    assert_eq!(
+        here.says_to(&["console", "tiny", "bix"]),
+        (
+            1,
+            "× tiny has no machine named bix help: its machines: box".into()
+        )
+    );
+}
+
+#[test]
+fn an_image_that_is_not_whole_is_refused_before_it_boots() {
+    let here = Workstation::new();
+    let image = here.dir.path().join("out/tiny/box.raw");
+    let up = ["up", STACK, "--accel", "tcg"];
+    fs::write(&image, "").unwrap();
+    let again = "help: make it again with: muster build tiny --role box";
+    assert_eq!(
+        here.says_to(&up),
+        (
+            1,
+            format!("× out/tiny/box.raw is not a whole disk image: it is empty {again}")
+        )
+    );
+    fs::write(&image, [7; 4096]).unwrap();
+    let manifest = serde_json::json!({
+        "version": 1, "stack": "tiny", "role": "box", "base": "debian-12", "image-id": "",
+        "epoch": 0, "disk-size": 8192, "format": "raw", "partitions": [],
+        "inputs": { "agent": "", "overlay": {}, "request": "", "packages": [] },
+        "outputs": { "image": { "file": "box.raw", "size": 8192, "sha256": "" } },
+    });
+    fs::write(
+        image.with_file_name("box.manifest.json"),
+        manifest.to_string(),
+    )
+    .unwrap();
+    assert_eq!(
+        here.says_to(&up),
+        (
+            1,
+            format!(
+                "× out/tiny/box.raw is not a whole disk image: it has 4096 bytes, and the \
+                 manifest beside it says 8192 {again}"
+            )
+        )
+    );
+    fs::write(&image, vec![7; 9 << 20]).unwrap();
+    fs::remove_file(image.with_file_name("box.manifest.json")).unwrap();
+    assert_eq!(
+        here.says_to(&["up", STACK, "--accel", "tcg", "--disk", "4"]),
+        (
+            1,
+            "× a disk of 4 MiB is smaller than the image of box, which has 9 MiB help: leave \
+             --disk away, or ask for 9 or more"
+                .into()
+        )
+    );
+    assert!(!here.place("disk.qcow2").exists());
+}
+
+#[test]
+fn a_port_that_somebody_has_is_named_with_the_way_round() {
+    let here = Workstation::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let forward = format!("443={port}");
+    let (code, said) = here.says_to(&["up", STACK, "--accel", "tcg", "--forward", &forward]);
+    assert_eq!(
+        (code, said),
+        (
+            1,
+            format!(
+                "× port {port} on 127.0.0.1, which leads to port 443 of box, is taken help: see \
+                 who has it: ss -ltnp 'sport = :{port}'; or move it: muster up tiny --forward \
+                 443=PORT"
+            )
+        )
+    );
+    assert_eq!(here.row()["condition"], "stopped");
+}
+
+#[test]
+fn two_at_a_time_are_kept_apart() {
+    let here = Workstation::new();
+    fs::create_dir_all(here.folder()).unwrap();
+    let lock = fs::File::create(here.folder().join(".lock")).unwrap();
+    let held = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    assert_eq!(
+        here.says_to(&["up", STACK, "--accel", "tcg"]),
+        (
+            1,
+            "× another muster is starting or stopping the machines of tiny help: wait for it to \
+             end, then try again; muster ps tiny shows how far it is"
+                .into()
+        )
+    );
+    drop(held);
+}

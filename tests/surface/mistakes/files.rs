@@ -1,0 +1,168 @@
+//! Files that people write, or should not have written in.
+
+use super::Walk;
+use crate::desk::{Desk, PROFILES};
+
+const HASH: &str = "$6$salt$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+#[test]
+fn answers_are_refused_by_file_and_line() {
+    let desk = Desk::new();
+    desk.file("typo.toml", "[organisation]\nnmae = \"X\"\n");
+    desk.file("latin1.toml", b"[organisation]\nname = \"B\xfcro\"\n");
+    desk.file("utf16.toml", b"\xff\xfe[\0o\0]\0");
+    desk.file("empty.toml", "");
+    desk.file("yaml.toml", "organisation:\n  name: X\n");
+    desk.file(
+        "windows.toml",
+        "\u{feff}[organisation]\r\nname = \"X\"\r\ndomain = \"x.local\"\r\n",
+    );
+    desk.file("short.toml", "[admin]\npassword = \"short\"\n");
+    desk.file("other.toml", "[services]\nwiki = true\n");
+    std::fs::create_dir(desk.path().join("folder.toml")).unwrap();
+    let mut walk = Walk::default();
+    for (why, words) in [
+        (
+            "a question misspelt",
+            &["answers", "check", "typo.toml"][..],
+        ),
+        ("not there", &["answers", "check", "none.toml"]),
+        ("not there", &["up", "starter", "--answers", "none.toml"]),
+        ("a directory", &["answers", "check", "folder.toml"]),
+        ("Latin-1", &["answers", "check", "latin1.toml"]),
+        ("Latin-1", &["up", "starter", "--answers", "latin1.toml"]),
+        ("UTF-16", &["answers", "check", "utf16.toml"]),
+        ("empty", &["answers", "check", "empty.toml"]),
+        ("YAML", &["answers", "check", "yaml.toml"]),
+        (
+            "byte order mark and CRLF, and a domain that cannot be",
+            &["answers", "check", "windows.toml"],
+        ),
+        ("a password in clear", &["answers", "check", "short.toml"]),
+        (
+            "of another stack",
+            &["answers", "check", "other.toml", "--stack", "starter"],
+        ),
+        (
+            "a role misspelt",
+            &[
+                "answers",
+                "check",
+                "other.toml",
+                "--stack",
+                "starter",
+                "--role",
+                "ofice",
+            ],
+        ),
+        (
+            "there already",
+            &["--no-input", "answers", "init", "typo.toml"],
+        ),
+        (
+            "in a folder that there is not",
+            &["--no-input", "answers", "init", "no/such.toml"],
+        ),
+    ] {
+        walk.takes(&desk, why, words);
+    }
+    insta::assert_snapshot!(walk.0);
+    assert_eq!(
+        std::fs::read_to_string(desk.path().join("typo.toml")).unwrap(),
+        "[organisation]\nnmae = \"X\"\n"
+    );
+}
+
+#[test]
+fn answers_from_windows_are_good_answers() {
+    let desk = Desk::new();
+    let text = format!(
+        "\u{feff}[organisation]\r\nname = \"X\"\r\ndomain = \"example.org\"\r\n\r\n[admin]\r\npassword-hash = \"{HASH}\"\r\n"
+    );
+    desk.file("windows.toml", text);
+    desk.muster(&["answers", "check", "windows.toml"])
+        .assert()
+        .code(0)
+        .stdout("windows.toml: every answer is good\n");
+}
+
+#[test]
+fn locks_are_refused_with_the_way_to_a_good_one() {
+    let desk = Desk::new();
+    let mut walk = Walk::default();
+    let head = "version = 1\nstack = \"one\"\nrequest = \"00\"\n";
+    for (why, text) in [
+        ("of another version", "version = 2\n".to_owned()),
+        ("a key misspelt", "versoin = 1\n".to_owned()),
+        (
+            "with a conflict of the version control in it",
+            format!("{head}<<<<<<< HEAD\n"),
+        ),
+        (
+            "a package taken out by hand",
+            format!(
+                "{head}[roles.all]\nbase = \"small-1\"\nessential = [\"a:all=1\"]\npackages = []\nmanual = []\n"
+            ),
+        ),
+        ("stale", format!("{head}[roles]\n")),
+    ] {
+        desk.file("one/muster.lock", text);
+        walk.takes(&desk, why, &["--profiles", PROFILES, "fetch", "one"]);
+    }
+    walk.takes(
+        &desk,
+        "stale, and demanded",
+        &["--profiles", PROFILES, "build", "one", "--locked"],
+    );
+    walk.takes(
+        &desk,
+        "stale, and no network",
+        &["--profiles", PROFILES, "build", "one", "--offline"],
+    );
+    desk.file("one/muster.lock", b"\xff");
+    walk.takes(&desk, "bytes", &["--profiles", PROFILES, "lock", "one"]);
+    std::fs::remove_file(desk.path().join("one/muster.lock")).unwrap();
+    std::fs::create_dir(desk.path().join("one/muster.lock")).unwrap();
+    walk.takes(
+        &desk,
+        "a directory",
+        &["--profiles", PROFILES, "lock", "one"],
+    );
+    insta::assert_snapshot!(walk.0.replace(PROFILES, "[profiles]"));
+}
+
+#[test]
+fn profiles_are_refused_by_file_and_line() {
+    let desk = Desk::new();
+    let mut walk = Walk::default();
+    for (why, text) in [
+        ("empty", &b""[..]),
+        ("a key twice", b"[stack]\nname = \"s\"\nname = \"t\"\n"),
+        ("YAML", b"[stack]\nname: s\n"),
+        (
+            "tabs, and a number for text",
+            b"[stack]\n\tname = \"s\"\n\tsummary = 5\n",
+        ),
+        (
+            "byte order mark, CRLF and a key misspelt",
+            b"\xef\xbb\xbf[stack]\r\nname = \"s\"\r\nsummary = \"S\"\r\nbsae = \"debian-12\"\r\n",
+        ),
+        ("Latin-1", b"[stack]\nname = \"B\xfcro\"\n"),
+    ] {
+        desk.file("s/stack.toml", text);
+        walk.takes(&desk, why, &["check", "./s"]);
+    }
+    desk.file("config/muster/config.toml", "[mirrors]\ndebian = 5\n");
+    let output = desk
+        .muster(&["lock", "starter"])
+        .env("XDG_CONFIG_HOME", desk.path().join("config"))
+        .output()
+        .unwrap();
+    walk.notes(
+        &desk,
+        "the user's own configuration",
+        "muster lock starter",
+        &output,
+    );
+    insta::assert_snapshot!(walk.0);
+}
