@@ -136,7 +136,7 @@ impl Drop for Agent {
 
 impl Agent {
     /// Pulls the ground from under it.
-    pub fn is_killed(mut self) {
+    pub fn dies(mut self) {
         self.0.kill().expect("killed");
         self.0.wait().expect("ended");
     }
@@ -149,7 +149,7 @@ impl Agent {
                 return status;
             }
             if Instant::now() > end {
-                self.is_killed();
+                self.dies();
                 panic!("the agent did not end");
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -17,7 +17,7 @@ fn killed_in_every_question_the_agent_goes_on_there_with_what_was_answered() {
         }
         person.reads(PROMPTS[place].1);
         person.types("half a thought");
-        agent.is_killed();
+        agent.dies();
         person.hangs_up();
         assert!(!host.path("var/lib/muster/site.json").exists());
         if place > 0 {
@@ -39,7 +39,7 @@ fn killed_in_every_question_the_agent_goes_on_there_with_what_was_answered() {
         };
         person.reads(next.1);
         assert!(agent.runs());
-        agent.is_killed();
+        agent.dies();
     }
     let site = host.site();
     assert_eq!(site["organisations"][0]["name"], "Example Ltd");

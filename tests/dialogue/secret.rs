@@ -57,7 +57,7 @@ fn no_password_is_ever_shown_logged_or_stored_in_clear() {
     serial.answers(first, PASSWORD);
     serial.reads(again);
     serial.types(TYPED[6]);
-    agent.is_killed();
+    agent.dies();
     seen.extend(serial.hangs_up());
     seen.extend(screen.hangs_up());
 
