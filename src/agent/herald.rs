@@ -82,8 +82,8 @@ impl Herald {
                 .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY | nix::libc::O_CLOEXEC)
                 .open(console);
             if let Ok(mut console) = opened {
-                // A stuck console loses its line.
-                let _ = console.write_all(format!("{text}\n").as_bytes());
+                // A stuck console loses its line. It may show a login prompt: write over that.
+                let _ = console.write_all(format!("\r{text}\n").as_bytes());
             }
         }
     }
@@ -170,6 +170,6 @@ fn banner(status: &Status) -> String {
             attention.task, attention.reason, attention.next
         ));
     }
-    text.push_str("  How it stands: muster status\n");
+    text.push_str("  How it stands: muster status\n  Press Enter to log in.\n");
     text
 }

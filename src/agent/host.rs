@@ -140,14 +140,19 @@ pub fn apply(root: &Path, site: &Site, names: &Names) -> Result<()> {
     Ok(())
 }
 
+/// Whether the root has this keyboard layout: the one of the image is loaded at boot.
+pub fn has_keyboard(root: &Path, layout: &str) -> bool {
+    let text = std::fs::read_to_string(root.join(KEYBOARD)).unwrap_or_default();
+    let line = format!("XKBLAYOUT=\"{layout}\"");
+    text.lines().any(|known| known == line)
+}
+
 /// Applies a keyboard layout now, before anything is typed with it.
 pub fn keyboard(root: &Path, layout: &str) -> Result<()> {
-    let path = root.join(KEYBOARD);
-    let line = format!("XKBLAYOUT=\"{layout}\"");
     // Compiling a keymap takes seconds; the image's own layout is loaded already.
-    let before = std::fs::read_to_string(&path).unwrap_or_default();
-    write_if_new(&path, &keyboard_file(layout), 0o644)?;
-    if !before.lines().any(|known| known == line) {
+    let loaded = has_keyboard(root, layout);
+    write_if_new(&root.join(KEYBOARD), &keyboard_file(layout), 0o644)?;
+    if !loaded {
         load_keyboard();
     }
     Ok(())

@@ -9,8 +9,8 @@ use super::write_if_new;
 use super::{AgentError, OWN, Result, account, at, banner, firewall, host, sources, ssh};
 use crate::console::dialogue::{self, Asker};
 use crate::console::events::{Event, Events};
-use crate::console::tty::{self, Tty};
-use crate::console::{lobby, quiet};
+use crate::console::lobby::Lobby;
+use crate::console::{quiet, tty};
 use crate::plan::Plan;
 use crate::site::answers::Answers;
 use crate::site::assemble::assemble;
@@ -19,7 +19,7 @@ use crate::site::question::{KEYBOARD, Questions};
 use crate::site::{Site, durable};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The site, below the agent's folder.
 const SITE: &str = "site.json";
@@ -95,7 +95,8 @@ pub fn converse(root: &Path, facts: &Facts, found: &Found, asker: &mut dyn Asker
             .say(&format!("Refused: {note}."))
             .map_err(dialogue::DialogueError::Lost)?;
     }
-    let mut given = |id: &str, answers: &Answers| remember(root, id, answers);
+    let mut given =
+        |id: &str, answers: &Answers, asker: &mut dyn Asker| remember(root, id, answers, asker);
     dialogue::run(asker, &questions, &mut answers, &mut given)?;
     if is_answered(root) {
         return Err(AgentError::Answered);
@@ -184,11 +185,19 @@ fn unattended(found: &Found, questions: &Questions) -> (Answers, Vec<String>) {
 }
 
 /// Keeps an answer as it is given, for a power cut may come; applies the keyboard.
-fn remember(root: &Path, id: &str, answers: &Answers) -> io::Result<()> {
+fn remember(root: &Path, id: &str, answers: &Answers, asker: &mut dyn Asker) -> io::Result<()> {
     let partial = root.join(OWN).join(PARTIAL);
     durable::write(&partial, answers.to_toml().as_bytes(), 0o600, None)?;
     match answers.values.get(KEYBOARD) {
-        Some(layout) if id == KEYBOARD => host::keyboard(root, layout).map_err(io::Error::other),
+        Some(layout) if id == KEYBOARD => {
+            if !host::has_keyboard(root, layout) {
+                // A terminal that is gone is noticed at the next question.
+                asker
+                    .say("  One moment: the keyboard gets this layout. Type when it has.")
+                    .ok();
+            }
+            host::keyboard(root, layout).map_err(io::Error::other)
+        }
         _ => Ok(()),
     }
 }
@@ -204,13 +213,10 @@ fn hold(
 ) -> Result<()> {
     let active = Path::new("/sys/class/tty/console/active");
     let active = std::fs::read_to_string(active).map_err(at(active))?;
-    let mut ttys: Vec<Tty> = tty::consoles(&active)
+    let devices: Vec<PathBuf> = tty::consoles(&active)
         .iter()
-        .filter_map(|name| Tty::open(&Path::new("/dev").join(name)).ok())
+        .map(|name| Path::new("/dev").join(name))
         .collect();
-    if ttys.is_empty() {
-        return Err(AgentError::NoConsole);
-    }
     let stack = &facts.stack;
     let mut welcome = format!(
         "muster: {}, host {}\n{}\nBefore it can start, a few questions; ? explains each.\n",
@@ -219,14 +225,16 @@ fn hold(
     for note in notes {
         welcome.push_str(&format!("Refused: {note}.\n"));
     }
+    let mut lobby = Lobby::open(&devices, &welcome, events).ok_or(AgentError::NoConsole)?;
     // Messages of kernel and systemd would run through the questions.
     let _quiet = quiet::Quiet::begin();
-    let mut given = |id: &str, answers: &Answers| remember(root, id, answers);
-    lobby::run(&mut ttys, &welcome, questions, answers, events, &mut given)?;
-    for tty in &mut ttys {
-        // A terminal that is gone needs no last word.
-        tty.send(b"\nThank you. The host starts now.\n").ok();
-    }
+    let mut given =
+        |id: &str, answers: &Answers, asker: &mut dyn Asker| remember(root, id, answers, asker);
+    lobby.run(questions, answers, &mut given)?;
+    lobby.say(
+        "\nThank you. The host starts now.\nThis takes some minutes; the console shows how far it \
+         is.\n",
+    );
     Ok(())
 }
 

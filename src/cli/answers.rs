@@ -96,9 +96,12 @@ fn init(cli: &Cli, file: &File) -> miette::Result<u8> {
     let person = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let text = if person && !cli.no_input {
         let mut answers = Answers::default();
-        dialogue::run(&mut Fancy::new(), &questions, &mut answers, &mut |_, _| {
-            Ok(())
-        })
+        dialogue::run(
+            &mut Fancy::new(),
+            &questions,
+            &mut answers,
+            &mut |_, _, _| Ok(()),
+        )
         .into_diagnostic()
         .wrap_err("nothing was written")?;
         answers.to_toml()

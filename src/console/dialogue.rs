@@ -15,6 +15,8 @@ pub enum Typed {
     Text(String),
     /// They gave up this prompt; ask again.
     Again,
+    /// They typed bytes that are no text.
+    Unreadable,
 }
 
 /// A way to ask: plain prompts on a serial line, dialoguer on a workstation's terminal.
@@ -48,8 +50,15 @@ pub enum DialogueError {
     Hash(#[from] password::HashError),
 }
 
-/// Told of each answer as it is given, with its question's id: keeps it, applies the keyboard.
-pub type Given<'a> = &'a mut dyn FnMut(&str, &Answers) -> io::Result<()>;
+/// Ends the text of a question that need not be answered.
+const EMPTY: &str = " (empty: none)";
+
+/// What a person reads who presses Ctrl-C.
+const GIVEN_UP: &str = "  This line is given up, and nothing else. ? explains the question.";
+
+/// Told of each answer as it is given, with its question's id: keeps it, applies the keyboard,
+/// and may say something.
+pub type Given<'a> = &'a mut dyn FnMut(&str, &Answers, &mut dyn Asker) -> io::Result<()>;
 
 /// Asks until every question has an answer and the person says that all are right.
 pub fn run(
@@ -73,7 +82,8 @@ pub fn run(
         let Some(again) = confirm(asker, &asked, &answers.values)? else {
             return Ok(());
         };
-        let before = answers.values.remove(&again.id);
+        // The old answer stands until there is a new one: the terminal may go before.
+        let before = answers.values.get(&again.id).cloned();
         ask(asker, again, before.as_deref(), answers, given)?;
         // What rests on the changed answer may be impossible now, and is asked again.
         answers.settle(questions);
@@ -95,11 +105,28 @@ fn ask(
         let Some(text) = typed else { continue };
         match question.check(&text, &answers.values) {
             Ok(value) => break value,
-            Err(refusal) => asker.say(&format!("  No: {refusal}."))?,
+            Err(refusal) => refuse(asker, &refusal)?,
         }
     };
     answers.values.insert(question.id.clone(), value);
-    given(&question.id, answers).map_err(DialogueError::Keep)
+    given(&question.id, answers, asker).map_err(DialogueError::Keep)
+}
+
+/// Says why not.
+fn refuse(asker: &mut dyn Asker, refusal: &Refusal) -> io::Result<()> {
+    let words = refusal.to_string();
+    let stop = if words.ends_with('?') { "" } else { "." };
+    asker.say(&format!("  No: {words}{stop}"))
+}
+
+/// What was typed as text; nothing when the prompt must be put again, for the reason said here.
+fn text(asker: &mut dyn Asker, typed: Typed) -> io::Result<Option<String>> {
+    match typed {
+        Typed::Text(text) => return Ok(Some(text)),
+        Typed::Again => asker.say(GIVEN_UP)?,
+        Typed::Unreadable => refuse(asker, &Refusal::NotUtf8)?,
+    }
+    Ok(None)
 }
 
 /// One answer as typed; nothing when the question must be put again.
@@ -109,27 +136,35 @@ fn typed(
     before: Option<&str>,
 ) -> io::Result<Option<String>> {
     let default = before.or(question.default.as_deref());
+    let optional = question.default.as_deref() == Some("");
     let yes_no = [
         ("yes".to_string(), "yes".to_string()),
         ("no".to_string(), "no".to_string()),
     ];
-    let typed = match &question.kind {
-        Kind::Choice(choices) => asker.choose(&question.text, choices, default)?,
-        Kind::YesNo => asker.choose(&question.text, &yes_no, default)?,
-        Kind::Line(_) | Kind::Password => asker.line(&question.text, default)?,
+    // Once there is an answer, an empty line keeps it.
+    let prompt = match default {
+        Some(before) if optional && !before.is_empty() => {
+            question.text.replace(EMPTY, " (-: none)")
+        }
+        _ => question.text.clone(),
     };
-    Ok(match typed {
-        Typed::Again => None,
-        Typed::Text(text) => match text.trim() {
-            "?" => {
-                asker.say(&format!("  {}", question.help))?;
-                None
-            }
-            // Only where nothing is an answer can a single hyphen mean it.
-            "-" if question.default.as_deref() == Some("") => Some(String::new()),
-            "" => Some(default.unwrap_or_default().to_string()),
-            text => Some(text.to_string()),
-        },
+    let typed = match &question.kind {
+        Kind::Choice(choices) => asker.choose(&prompt, choices, default)?,
+        Kind::YesNo => asker.choose(&prompt, &yes_no, default)?,
+        Kind::Line(_) | Kind::Password => asker.line(&prompt, default)?,
+    };
+    let Some(typed) = text(asker, typed)? else {
+        return Ok(None);
+    };
+    Ok(match typed.trim() {
+        "?" => {
+            asker.say(&format!("  {}", question.help))?;
+            None
+        }
+        // Only where nothing is an answer can a single hyphen mean it.
+        "-" if optional => Some(String::new()),
+        "" => Some(default.unwrap_or_default().to_string()),
+        text => Some(text.to_string()),
     })
 }
 
@@ -139,7 +174,8 @@ fn new_password(
     question: &Question,
     values: &Values,
 ) -> Result<Option<String>, DialogueError> {
-    let Typed::Text(first) = asker.secret(&question.text)? else {
+    let typed = asker.secret(&question.text)?;
+    let Some(first) = text(asker, typed)? else {
         return Ok(None);
     };
     if first == "?" {
@@ -147,14 +183,15 @@ fn new_password(
         return Ok(None);
     }
     if let Err(refusal) = person::password(&first, values.get("admin.name").map(String::as_str)) {
-        asker.say(&format!("  No: {refusal}."))?;
+        refuse(asker, &refusal)?;
         return Ok(None);
     }
-    let Typed::Text(second) = asker.secret("The same once more")? else {
+    let typed = asker.secret("The same once more")?;
+    let Some(second) = text(asker, typed)? else {
         return Ok(None);
     };
     if first != second {
-        asker.say(&format!("  No: {}.", Refusal::PasswordsDiffer))?;
+        refuse(asker, &Refusal::PasswordsDiffer)?;
         return Ok(None);
     }
     Ok(Some(password::hash(&first)?))
@@ -175,18 +212,21 @@ fn confirm<'q>(
                 .map(String::as_str)
                 .unwrap_or_default();
             let shown = shown(question, value);
-            let text = question
-                .text
-                .trim_end_matches('?')
-                .trim_end_matches(" (empty: none)");
+            let text = question.text.trim_end_matches('?').trim_end_matches(EMPTY);
             asker.say(&format!("  {:>2}) {text}: {shown}", number + 1))?;
         }
         let prompt = "All right? yes, or the number of an answer to change";
-        let Typed::Text(text) = asker.line(prompt, None)? else {
+        let typed = asker.line(prompt, None)?;
+        let Some(text) = text(asker, typed)? else {
             continue;
         };
         match text.trim().to_lowercase().as_str() {
             "yes" | "y" => return Ok(None),
+            "?" => asker.say(
+                "  yes: the host starts with these answers. A number: that question is asked \
+                 again.",
+            )?,
+            "" => asker.say("  Type yes, or the number of the answer to change.")?,
             "no" | "n" => asker.say("  Type the number of the answer to change.")?,
             text => match text
                 .parse::<usize>()

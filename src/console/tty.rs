@@ -13,6 +13,18 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+/// Where a person reads and types.
+pub trait Terminal {
+    /// Waits for one byte that they type.
+    fn byte(&mut self) -> io::Result<u8>;
+    /// Shows them these bytes.
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// Milliseconds a line may take nothing. Linux says that there is room again when the 4096
+/// bytes of a serial port's buffer are nearly sent, which takes 8 s at 4800 baud.
+const PATIENCE: u16 = 10_000;
+
 /// A terminal in raw mode. Dropping it restores echo and the rest.
 #[derive(Debug)]
 pub struct Tty {
@@ -34,11 +46,9 @@ impl Tty {
         let mut raw = before.clone();
         raw.local_flags
             .remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN);
-        raw.input_flags
-            .remove(InputFlags::ICRNL | InputFlags::INLCR | InputFlags::IGNCR | InputFlags::IXON);
-        raw.input_flags.insert(InputFlags::IGNBRK);
-        raw.output_flags
-            .insert(OutputFlags::OPOST | OutputFlags::ONLCR);
+        // Every byte as it comes, whatever was set before; of the output only line ends change.
+        raw.input_flags = InputFlags::IGNBRK;
+        raw.output_flags = OutputFlags::OPOST | OutputFlags::ONLCR;
         raw.control_flags
             .insert(ControlFlags::CLOCAL | ControlFlags::CREAD);
         raw.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
@@ -85,7 +95,7 @@ impl Tty {
         }
     }
 
-    /// Writes all of it, unless the line takes nothing for two seconds: a stuck console must
+    /// Writes all of it, unless the line takes nothing for [`PATIENCE`]: a stuck console must
     /// not hold up the host.
     pub fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
@@ -95,8 +105,10 @@ impl Tty {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-                    if poll(&mut fds, PollTimeout::from(2000_u16))? == 0 {
-                        return Err(ErrorKind::TimedOut.into());
+                    match poll(&mut fds, PollTimeout::from(PATIENCE)) {
+                        Ok(0) => return Err(ErrorKind::TimedOut.into()),
+                        Ok(_) | Err(Errno::EINTR) => {}
+                        Err(error) => return Err(error.into()),
                     }
                 }
                 Err(error) => return Err(error),
@@ -112,10 +124,21 @@ impl Tty {
     }
 }
 
+impl Terminal for Tty {
+    fn byte(&mut self) -> io::Result<u8> {
+        Tty::byte(self)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Tty::send(self, bytes)
+    }
+}
+
 impl Drop for Tty {
     fn drop(&mut self) {
-        // A terminal that is gone has no settings to restore.
-        tcsetattr(&self.file, SetArg::TCSADRAIN, &self.before).ok();
+        // A terminal that is gone has no settings to restore. Not TCSADRAIN: on a stuck line it
+        // waits for ever.
+        tcsetattr(&self.file, SetArg::TCSANOW, &self.before).ok();
     }
 }
 

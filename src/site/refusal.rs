@@ -13,6 +13,10 @@ pub enum Refusal {
     TooLong(usize),
     #[error("a control character is in it; was that an arrow key?")]
     Control,
+    #[error(
+        "some of that is not UTF-8; set the terminal to UTF-8, or leave letters with accents out"
+    )]
+    NotUtf8,
     #[error("answer yes or no")]
     YesOrNo,
     #[error("`{value}` is none of the choices: {choices}")]

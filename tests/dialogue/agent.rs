@@ -1,0 +1,170 @@
+//! `muster agent setup` as a host runs it, in namespaces of its own: its consoles are
+//! terminals of this test, and all that it has besides is a folder.
+
+use crate::person::{Person, stack};
+use muster::agent::facts::Facts;
+use std::fs::{File, read_to_string};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Namespaces that an ordinary person may make too. The host has terminals, nothing to write
+/// away to and random numbers; nothing of it reaches this machine's name, network or mounts.
+const ENTER: &str = "\
+    mount --rbind /dev/pts \"$1/dev/pts\"\n\
+    for device in null random urandom; do mount --bind \"/dev/$device\" \"$1/dev/$device\"; done\n\
+    exec chroot \"$1\" /muster agent setup";
+
+/// A host before its first answer.
+pub struct Host {
+    folder: tempfile::TempDir,
+}
+
+impl Host {
+    /// With these consoles.
+    pub fn new(consoles: &[&str]) -> Host {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let host = Host { folder };
+        let facts = Facts {
+            image_id: "0".repeat(64),
+            role: "office".into(),
+            stack: stack(),
+        };
+        let facts = serde_json::to_string(&facts).expect("JSON");
+        for (path, content) in [
+            ("usr/share/muster/image.json", facts.as_str()),
+            ("sys/class/tty/console/active", &consoles.join(" ")),
+            ("proc/cmdline", "root=PARTLABEL=root-a rw"),
+            ("proc/sys/kernel/printk", "4\t4\t1\t7\n"),
+            ("etc/default/keyboard", "XKBLAYOUT=\"us\"\n"),
+            ("dev/null", ""),
+            ("dev/random", ""),
+            ("dev/urandom", ""),
+            ("dev/pts/none", ""),
+            ("dev/virtio-ports/org.muster.events", ""),
+            ("var/lib/muster/ssh/ssh_host_ed25519_key", "private"),
+            (
+                "var/lib/muster/ssh/ssh_host_ed25519_key.pub",
+                "ssh-ed25519 AAAA",
+            ),
+        ] {
+            let path = host.path(path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            std::fs::write(path, content).expect("written");
+        }
+        std::fs::remove_file(host.path("dev/pts/none")).expect("removed");
+        std::fs::copy(env!("CARGO_BIN_EXE_muster"), host.path("muster")).expect("copied");
+        host
+    }
+
+    /// A file of the host.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Somebody at a console of the host.
+    pub fn person(&self, console: &str) -> Person {
+        Person::sits_down_at(&self.path("dev").join(console))
+    }
+
+    /// Starts the agent; TERM as a service may find it.
+    pub fn starts(&self, term: Option<&str>) -> Agent {
+        let log = |name: &str| {
+            let mut log = File::options();
+            let log = log.append(true).create(true).open(self.path(name));
+            Stdio::from(log.expect("a log"))
+        };
+        let mut command = Command::new("unshare");
+        let user = (!nix::unistd::geteuid().is_root()).then_some("--map-root-user");
+        command
+            .args(["--mount", "--uts", "--net", "--ipc"])
+            .args(user)
+            .args(["sh", "-ec", ENTER, "sh"])
+            .arg(self.folder.path())
+            .env_remove("TERM")
+            .stdin(Stdio::null())
+            .stdout(log("out.log"))
+            .stderr(log("err.log"));
+        if let Some(term) = term {
+            command.env("TERM", term);
+        }
+        Agent(command.spawn().expect("unshare starts"))
+    }
+
+    /// The site, once everything is answered.
+    pub fn site(&self) -> serde_json::Value {
+        let text = read_to_string(self.path("var/lib/muster/site.json")).expect("a site");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Every file of the host that holds one of these words.
+    pub fn holding(&self, words: &[&str]) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for entry in walkdir::WalkDir::new(self.folder.path()) {
+            let entry = entry.expect("a file");
+            if entry.file_type().is_file() && entry.file_name() != "muster" {
+                let content = std::fs::read(entry.path()).expect("read");
+                let content = String::from_utf8_lossy(&content).into_owned();
+                if words.iter().any(|word| content.contains(word)) {
+                    found.push(entry.into_path());
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = |name: &str| read_to_string(self.path(name)).unwrap_or_default();
+            println!("the agent said:\n{}{}", log("out.log"), log("err.log"));
+        }
+    }
+}
+
+/// The agent while it runs.
+pub struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Agent {
+    /// Pulls the ground from under it.
+    pub fn dies(mut self) {
+        self.0.kill().expect("killed");
+        self.0.wait().expect("ended");
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ends(mut self) -> ExitStatus {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.0.try_wait().expect("a child") {
+                return status;
+            }
+            if Instant::now() > end {
+                self.dies();
+                panic!("the agent did not end");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.0.try_wait().expect("a child").is_none()
+    }
+}
+
+/// The mode of a file.
+pub fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = std::fs::metadata(path).expect("a file");
+    metadata.permissions().mode() & 0o7777
+}

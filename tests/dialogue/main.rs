@@ -1,0 +1,12 @@
+//! The dialogue of first boot on real terminals (pty pairs), as people type.
+
+mod agent;
+mod hang_ups;
+mod keys;
+mod killed;
+mod person;
+mod secret;
+mod serial;
+mod terminals;
+mod together;
+mod whole;
