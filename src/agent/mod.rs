@@ -15,6 +15,7 @@ pub mod sources;
 pub mod ssh;
 pub mod state;
 
+use crate::bringup::journal::JournalError;
 use crate::bringup::process::ProcessError;
 use crate::console::dialogue::DialogueError;
 use crate::site::accounts::AccountError;
@@ -90,10 +91,22 @@ pub enum AgentError {
     Authority(#[from] AuthorityError),
     /// The journal cannot be read or written.
     #[error(transparent)]
-    Journal(#[from] crate::bringup::journal::JournalError),
+    Journal(#[from] JournalError),
     /// No random numbers.
     #[error(transparent)]
     Secret(#[from] SecretError),
+}
+
+impl AgentError {
+    /// Whether a disk has no room.
+    pub fn is_full(&self) -> bool {
+        let error = match self {
+            AgentError::Io { error, .. } => error,
+            AgentError::Journal(JournalError::Io { source, .. }) => source,
+            _ => return false,
+        };
+        error.kind() == io::ErrorKind::StorageFull
+    }
 }
 
 impl From<ProcessError> for AgentError {

@@ -3,7 +3,7 @@
 
 use super::facts::Facts as Image;
 use super::herald::Herald;
-use super::{AgentError, Result, at, resident};
+use super::{AgentError, Result, at, resident, write_if_new};
 use crate::bringup::board::Board;
 use crate::bringup::context::Facts;
 use crate::bringup::journal::Journal;
@@ -20,6 +20,10 @@ use std::time::{Duration, Instant};
 /// A string of QEMU's fw_cfg that names the moment to stop at: for tests that cut the power.
 const BREAK: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/muster/break/raw";
 
+/// What a person does whose disk is full.
+const FULL: &str = "; make room, and muster-agent goes on: df -h / /data; \
+                    du -xhd3 /data | sort -h | tail";
+
 /// How long an address is waited for; without one bring-up begins all the same.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(45);
 
@@ -29,7 +33,8 @@ pub fn run() -> Result<()> {
     durable::make_directory(&places.run, 0o755).map_err(at(&places.run))?;
     let ended = bring_up(&places);
     if let Err(error) = &ended {
-        resident::trouble(&places, Some(&error.to_string()));
+        let advice = if error.is_full() { FULL } else { "" };
+        resident::trouble(&places, Some(&format!("{error}{advice}")));
     }
     ended
 }
@@ -42,7 +47,7 @@ fn bring_up(places: &Places) -> Result<()> {
         herald.note(torn);
     }
     let last = places.state.join("image-id");
-    durable::write(&last, facts.image.as_bytes(), 0o644, None).map_err(at(&last))?;
+    write_if_new(&last, &facts.image, 0o644)?;
     let options = Options {
         break_point: break_point(Path::new(BREAK)),
         ..Options::default()

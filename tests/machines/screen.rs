@@ -1,11 +1,9 @@
 //! What a person in front of the machine sees: pictures of its screen.
 
 use crate::site::Site;
-use muster::machine::qemu::qmp::Qmp;
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// A login prompt below its banner lights 3500 pixels; QEMU's own word that nothing has been
 /// drawn yet 1044, a lone cursor 16.
@@ -15,8 +13,7 @@ const TEXT: usize = 2000;
 /// tests, and makes sure that there is text on it.
 pub fn picture(site: &Site, name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let socket = site.folder().join("office/qmp.sock");
-    let mut qmp = Qmp::connect(&socket, Duration::from_secs(30)).expect("QEMU answers");
+    let mut qmp = site.qemu();
     let mut dump = |format: &str| {
         let path = folder.join(format!("{name}.{format}"));
         let arguments = json!({ "filename": path, "format": format });

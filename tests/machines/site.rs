@@ -2,6 +2,7 @@
 //! machines started and stopped by the `muster` command.
 
 use crate::contents::{self, Contents};
+use muster::machine::qemu::qmp::Qmp;
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -282,6 +283,11 @@ impl Site {
             .collect()
     }
 
+    /// Whether `muster verify` finds all green.
+    pub fn green(&self) -> bool {
+        self.run(&["verify", "starter", "--json"]).status.success()
+    }
+
     /// Pulls the plug: QEMU is killed.
     pub fn cut_power(&self) {
         let pid = self.ps()["machines"][0]["pid"].as_i64().expect("pid");
@@ -291,6 +297,12 @@ impl Site {
         wait("QEMU to be gone", Duration::from_secs(30), || {
             (self.ps()["machines"][0]["condition"] == "died").then_some(())
         });
+    }
+
+    /// QEMU itself, for what no person would ask for.
+    pub fn qemu(&self) -> Qmp {
+        let socket = self.folder().join("office/qmp.sock");
+        Qmp::connect(&socket, Duration::from_secs(30)).expect("QEMU answers")
     }
 
     /// `ps --json`.

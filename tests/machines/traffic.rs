@@ -1,6 +1,5 @@
 //! What a host sends by itself: nothing that reports to anybody.
 
-use crate::qmp;
 use crate::site::Site;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -23,14 +22,18 @@ pub fn record(site: &Site) -> Recording {
         "qom-type": "filter-dump", "id": "traffic", "netdev": "network",
         "file": file.to_str().expect("UTF-8"), "maxlen": 65536,
     });
-    qmp::execute(site, "object-add", &arguments);
+    let answer = site.qemu().execute_with("object-add", arguments);
+    answer.expect("QEMU records");
     Recording(file)
 }
 
 impl Recording {
     /// Ends it, and looks at every packet that the host has sent.
     pub fn nobody_was_told(self, site: &Site) {
-        qmp::execute(site, "object-del", &json!({"id": "traffic"}));
+        let ended = site
+            .qemu()
+            .execute_with("object-del", json!({"id": "traffic"}));
+        ended.expect("QEMU recorded");
         let bytes = std::fs::read(&self.0).expect("a recording");
         let (mut count, mut asked, mut strange) = (0, BTreeSet::new(), BTreeSet::new());
         for packet in packets(&bytes) {

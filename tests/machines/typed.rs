@@ -2,6 +2,7 @@
 //! included.
 
 use crate::person::Person;
+use crate::screen;
 use crate::site::Site;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     let mut person = Person::runs(&site, &[&up[..], &HARDWARE].concat());
     person.reads("Press Enter to begin", Duration::from_secs(300));
     site.saw("the first question stands on the serial console");
+    screen::picture(&site, "typed-lobby");
     person.types("");
     person.answers("Keyboard layout", "qwertz");
     person.reads(
@@ -45,6 +47,7 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     person.answers("Name of the organisation", "");
     person.reads("No: this cannot be empty.", Duration::from_secs(30));
     person.answers("Name of the organisation", "Example Ltd");
+    screen::picture(&site, "typed-watching");
     person.answers("Domain", "office.local");
     person.reads("No: multicast DNS owns .local", Duration::from_secs(30));
     person.answers("Domain", "Example.org");
@@ -98,6 +101,7 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
         String::from_utf8_lossy(&waited.stderr)
     );
     site.saw("bring-up ended green");
+    screen::picture(&site, "typed-login");
 
     let seen = person.seen();
     assert!(
