@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-mod apt;
 mod browser;
 mod contents;
 mod cuts;
 mod disk;
 mod firmware;
+mod install;
 mod interrupted;
 mod network;
 mod outside;

@@ -2,7 +2,7 @@
 //! and broken on purpose.
 
 use crate::site::Site;
-use crate::{apt, browser, firmware, outside, red, stranger};
+use crate::{browser, firmware, install, outside, red, stranger};
 
 const UP: [&str; 6] = ["up", "starter", "--no-input", "--wait", "--out", "out"];
 
@@ -25,7 +25,7 @@ fn unattended_bring_up_is_green_on_other_hardware_also_seen_from_outside() {
     outside::look_inside(&site);
     stranger::look(&site);
     recording.nobody_was_told(&site);
-    apt::installs_more(&site);
+    install::more(&site);
 
     let stopped = std::time::Instant::now();
     site.must(&["down", "starter"]);

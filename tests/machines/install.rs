@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Refreshes the lists and installs a package that is not there. The guest reaches the mirror
 /// of this computer through a proxy on its loopback.
-pub fn installs_more(site: &Site) {
+pub fn more(site: &Site) {
     let port = serve();
     let apt = format!(
         "apt-get -q -o Acquire::http::Proxy=http://10.0.2.2:{port} -o Acquire::Languages=none"
