@@ -2,14 +2,27 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[path = "../packages/apt.rs"]
+#[allow(dead_code)]
+mod apt;
+#[path = "../packages/archive.rs"]
+#[allow(dead_code)]
+mod archive;
 mod browser;
 mod cuts;
 mod disk;
 mod firmware;
 mod interrupted;
+#[path = "../packages/key.rs"]
+#[allow(dead_code)]
+mod key;
+mod noble;
 mod outside;
 mod person;
 mod red;
+#[path = "../packages/server.rs"]
+#[allow(dead_code)]
+mod server;
 mod site;
 mod stranger;
 mod typed;
