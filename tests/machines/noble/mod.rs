@@ -173,8 +173,8 @@ fn an_archive_of_ubuntus_shape_becomes_a_green_host() {
     desk.saw("and it is Ubuntu");
 
     let prompts = || desk.serial().matches("hall login:").count();
-    let before = prompts();
     desk.must(&["down", "hall"]);
+    let before = prompts();
     let uefi = ["--firmware", "uefi", "--cpus", "1"];
     desk.must(&[&["up", "hall", "--no-input", "--out", "out"], &uefi[..]].concat());
     wait("the login prompt", Duration::from_secs(400), || {
