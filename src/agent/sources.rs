@@ -28,8 +28,10 @@ pub struct Found {
 
 /// Looks everywhere; the first file found counts.
 pub fn look() -> Result<Found> {
-    // On a machine that has no fw_cfg there is nothing to load.
-    Program::new(["modprobe", "-q", "qemu_fw_cfg"]).run().ok();
+    // Where there is nothing to load, the kernel has it already or the machine never will.
+    for module in ["qemu_fw_cfg", "dmi-sysfs"] {
+        Program::new(["modprobe", "-q", module]).run().ok();
+    }
     let sys = Path::new("/sys");
     let file = match (fw_cfg(sys)?, smbios(sys)?) {
         (Some(text), _) => Some(("fw_cfg opt/muster/answers".to_string(), text)),

@@ -93,6 +93,7 @@ pub fn json(locked: &Locked, path: &std::path::Path) -> serde_json::Value {
         "packages": locked.lock.packages.len(),
         "changes": locked.changes,
         "renewed": locked.renewed,
+        "phased": locked.phased,
         "solve-seconds": locked.solved_in.as_secs_f64(),
     })
 }
@@ -103,6 +104,11 @@ fn told(locked: &Locked, path: &std::path::Path, unchanged: bool) -> String {
     let lock = &locked.lock;
     for base in &locked.renewed {
         say!("{base}: the locked versions fit together no more; all were chosen anew");
+    }
+    for base in &locked.phased {
+        eprintln!(
+            "{base}: nothing fits without updates that are still being phased in; they were taken"
+        );
     }
     // A first lock is all news, and none of it.
     let first = locked.changes.len() == lock.packages.len()

@@ -2,7 +2,8 @@
 //!
 //! Packages make accounts in three ways. `adduser` takes ids from a pool (adduser.conf(5),
 //! `UID_POOL`), so that homes and shells stay the package's own choice. For sysusers.d(5) and
-//! scripts that call `useradd` or `groupadd`, the account is made before they look for it.
+//! scripts that call `useradd` or `groupadd`, the account is made before they look for it; also
+//! for all others where adduser is older than its pools (3.130; Ubuntu 22.04 has 3.118).
 //! Afterwards every account must be one of the table, or one that base-passwd brings.
 
 use super::error::Error;
@@ -73,16 +74,18 @@ impl<'a> Accounts<'a> {
         }
     }
 
-    /// Makes the accounts of the table that scripts make without `adduser`.
+    /// Makes the accounts of the table that scripts make without a pool.
     pub fn create_for(&self, packages: &[&Loaded]) -> Result<(), Error> {
         let mut text = self.sysusers()?;
+        let mut tools = vec!["useradd", "groupadd"];
+        let adduser = self.read("usr/sbin/adduser").unwrap_or_default();
+        if !adduser.contains("uid_pool") {
+            tools.extend(["adduser", "addgroup"]);
+        }
         for loaded in packages {
             for script in ["preinst", "postinst"] {
                 let script = loaded.control.text(script);
-                if ["useradd", "groupadd"]
-                    .iter()
-                    .any(|tool| mentions(&script, tool))
-                {
+                if tools.iter().any(|tool| mentions(&script, tool)) {
                     text.push_str(&script);
                 }
             }
@@ -285,12 +288,67 @@ fn mentions(text: &str, name: &str) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::image::deb::Control;
+    use crate::packages::lock::Package;
 
     #[test]
     fn names_count_only_as_words() {
         assert!(mentions("adduser --system postfix\n", "postfix"));
         assert!(mentions("chown openldap:openldap", "openldap"));
         assert!(!mentions("postfix-policyd", "postfix"));
+    }
+
+    #[test]
+    fn an_adduser_without_pools_finds_the_accounts_made() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let package = Package {
+            name: "slapd".into(),
+            version: "1".into(),
+            architecture: "amd64".into(),
+            base: "ubuntu-22.04".into(),
+            archive: "ubuntu".into(),
+            suite: "jammy".into(),
+            path: "pool/slapd.deb".into(),
+            size: 1,
+            sha256: "0".repeat(64),
+        };
+        let script = "adduser --system --group --home /var/lib/ldap openldap\n";
+        let files = [("postinst".to_owned(), (script.into(), 0o755))];
+        let loaded = Loaded {
+            package: &package,
+            control: Control {
+                fields: vec![],
+                files: files.into(),
+            },
+        };
+        let table = [Account {
+            name: "openldap".into(),
+            uid: Some(230),
+            gid: 230,
+            home: Some("/var/lib/ldap".into()),
+            shell: Some("/bin/false".into()),
+            gecos: None,
+        }];
+        for (adduser, expected) in [
+            ("if ($config{uid_pool}) {\n", ""),
+            (
+                "@config\n",
+                "openldap:x:230:230::/var/lib/ldap:/bin/false\n",
+            ),
+        ] {
+            write("usr/sbin/adduser", adduser);
+            write("etc/passwd", "");
+            write("etc/group", "");
+            let accounts = Accounts::new(root.path(), &table);
+            accounts.create_for(&[&loaded]).unwrap();
+            let made = fs::read_to_string(root.path().join("etc/passwd")).unwrap();
+            assert_eq!(made, expected);
+        }
     }
 
     #[test]

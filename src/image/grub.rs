@@ -46,16 +46,31 @@ const MODULES: [&str; 16] = [
     "halt",
 ];
 
-/// Where the base's packages put what its distribution has signed, and its name on the ESP.
-/// The first is started by the firmware; without it an image boots from BIOS only.
-const SIGNED: [(&str, &[u8]); 3] = [
-    ("/usr/lib/shim/shimx64.efi.signed", b"BOOTX64.EFI"),
+/// A program that a distribution has signed: where it may be, the first that is there counts,
+/// and its name on the ESP.
+type Signed = (&'static [&'static str], &'static [u8]);
+
+/// What the firmware starts, what that starts, and where a person enrols a key of their own.
+/// Without the first an image boots from BIOS only.
+///
+/// Ubuntu keeps two versions of shim, of which an alternative chooses one, and its programs
+/// beside shim are signed under their plain names; Debian's plain names are not signed.
+const SIGNED: [Signed; 3] = [
     (
-        "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+        &[
+            "/usr/lib/shim/shimx64.efi.signed",
+            "/usr/lib/shim/shimx64.efi.signed.latest",
+        ],
+        b"BOOTX64.EFI",
+    ),
+    (
+        &["/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"],
         b"grubx64.efi",
     ),
-    // Where a person enrols a key of their own.
-    ("/usr/lib/shim/mmx64.efi.signed", b"mmx64.efi"),
+    (
+        &["/usr/lib/shim/mmx64.efi.signed", "/usr/lib/shim/mmx64.efi"],
+        b"mmx64.efi",
+    ),
 ];
 
 /// What the signed GRUB reads first, below the directory of its distribution.
@@ -85,9 +100,12 @@ impl Loader {
         let boot = "/usr/lib/grub/i386-pc/boot.img";
         let read = |path: &str| fs::read(path).map_err(Error::io("cannot read", path));
         let mut signed = BTreeMap::new();
-        for (path, name) in SIGNED {
-            if fs::exists(path).map_err(Error::io("cannot read", path))? {
-                signed.insert(name.to_vec(), read(path)?);
+        for (paths, name) in SIGNED {
+            for path in paths {
+                if fs::exists(path).map_err(Error::io("cannot read", path))? {
+                    signed.insert(name.to_vec(), read(path)?);
+                    break;
+                }
             }
         }
         Ok(Loader {

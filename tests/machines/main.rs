@@ -2,6 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[path = "../packages/apt.rs"]
+#[allow(dead_code)]
+mod apt;
+#[path = "../packages/archive.rs"]
+#[allow(dead_code)]
+mod archive;
 mod browser;
 mod contents;
 mod cuts;
@@ -9,11 +15,18 @@ mod disk;
 mod firmware;
 mod install;
 mod interrupted;
+#[path = "../packages/key.rs"]
+#[allow(dead_code)]
+mod key;
 mod network;
+mod noble;
 mod outside;
 mod person;
 mod red;
 mod screen;
+#[path = "../packages/server.rs"]
+#[allow(dead_code)]
+mod server;
 mod site;
 mod soak;
 mod stranger;

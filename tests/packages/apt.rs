@@ -107,6 +107,25 @@ impl Apt {
             .collect())
     }
 
+    /// What `apt-get upgrade` with one setting would install, as `name=version`.
+    pub fn upgrade(&self, setting: &str) -> String {
+        let simulated = self.run("apt-get", &["-s", "-y", "-o", setting, "upgrade"]);
+        let simulated = simulated.unwrap();
+        let lines = simulated
+            .lines()
+            .filter_map(|line| line.strip_prefix("Inst "));
+        // Inst name [version] (version …
+        let mut upgraded: Vec<String> = lines
+            .map(|line| {
+                let (name, rest) = line.split_once(" [").unwrap();
+                let (_, rest) = rest.split_once(" (").unwrap();
+                format!("{name}={}", rest.split(' ').next().unwrap())
+            })
+            .collect();
+        upgraded.sort();
+        upgraded.join(" ")
+    }
+
     fn essential(&self) -> BTreeSet<String> {
         let format = [
             "indextargets",

@@ -29,6 +29,12 @@ pub struct Suite {
     pub by_hash: bool,
     /// `.xz`, `.gz`, `.zst` or nothing.
     pub suffix: &'static str,
+    /// Further packings of the same index.
+    pub also: &'static [&'static str],
+    /// Further lines of the release file.
+    pub lines: &'static str,
+    /// What stands under the plain names of indexes that are had by digest.
+    pub stale: Option<&'static str>,
     /// Bytes that the packed index holds and the release file does not speak of.
     pub swollen: usize,
     pub digest: HashAlgorithm,
@@ -46,6 +52,9 @@ impl Suite {
             valid_days: None,
             by_hash: true,
             suffix: ".xz",
+            also: &[],
+            lines: "",
+            stale: None,
             swollen: 0,
             digest: HashAlgorithm::Sha256,
             signature_lives: None,
@@ -113,16 +122,21 @@ impl Miniature {
             let plain = format!("{component}/binary-amd64/Packages");
             listed += &line(index.as_bytes(), &plain);
             let swollen = index + &"\n".repeat(suite.swollen);
-            let packed = pack(swollen.as_bytes(), suite.suffix);
-            let name = format!("{plain}{}", suite.suffix);
-            listed += &line(&packed, &name);
-            let place = if suite.by_hash {
-                let digest = hex::encode(Sha256::digest(&packed));
-                format!("{component}/binary-amd64/by-hash/SHA256/{digest}")
-            } else {
-                name
-            };
-            put(&dist.join(place), &packed);
+            for suffix in [suite.suffix].iter().chain(suite.also) {
+                let packed = pack(swollen.as_bytes(), suffix);
+                let name = format!("{plain}{suffix}");
+                listed += &line(&packed, &name);
+                let place = if suite.by_hash {
+                    let digest = hex::encode(Sha256::digest(&packed));
+                    format!("{component}/binary-amd64/by-hash/SHA256/{digest}")
+                } else {
+                    name.clone()
+                };
+                put(&dist.join(place), &packed);
+                if let Some(stale) = suite.stale {
+                    put(&dist.join(name), &pack(stale.as_bytes(), suffix));
+                }
+            }
         }
         let components: Vec<&str> = suite.components.iter().map(|(c, _)| c.as_str()).collect();
         let mut release = format!(
@@ -136,6 +150,7 @@ impl Miniature {
         if let Some(days) = suite.valid_days {
             release += &format!("Valid-Until: {}\n", date(suite.day + days));
         }
+        release += suite.lines;
         if suite.by_hash {
             release += "Acquire-By-Hash: yes\n";
         }

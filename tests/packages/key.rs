@@ -271,6 +271,9 @@ fn config_at(
         .chain(facts)
         .map(|fact| Subpacket::regular(fact).unwrap())
         .collect();
+    // gpgv, which apt asks, looks for no other name of the key.
+    let issuer = SubpacketData::IssuerKeyId(key.legacy_key_id());
+    config.unhashed_subpackets = vec![Subpacket::regular(issuer).unwrap()];
     config
 }
 

@@ -12,6 +12,7 @@ mod key;
 mod liar;
 mod locks;
 mod mirrors;
+mod phased;
 mod random_sets;
 mod refusals;
 mod resolver;

@@ -213,6 +213,7 @@ fn lock_prints_what_its_schema_says() {
         },
         changes: vec![change(None, Some("1")), change(Some("1"), None)],
         renewed: vec!["debian-12".into()],
+        phased: vec!["ubuntu-24.04".into()],
         solved_in: std::time::Duration::from_millis(1500),
     };
     let said = lock::json(&locked, Path::new("starter/muster.lock"));

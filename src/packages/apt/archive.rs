@@ -46,6 +46,14 @@ pub struct Suite {
     pub indexes: Vec<String>,
 }
 
+impl Suite {
+    /// Whether it may hold updates that only some machines are to take so far.
+    pub fn is_phasing(&self) -> bool {
+        let field = "\nPhased-Update-Percentage:";
+        self.indexes.iter().any(|text| text.contains(field))
+    }
+}
+
 /// Why a suite cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SuiteError {

@@ -4,7 +4,7 @@ use super::dependency;
 use super::{deb822, version};
 use std::cell::OnceCell;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// One stanza of a `Packages` file, borrowed from its text.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +47,9 @@ pub struct Candidate<'a> {
     pub size: u64,
     /// `SHA256`, lower-case hex.
     pub sha256: &'a str,
+    /// `Phased-Update-Percentage`: how many machines of a hundred the archive offers it to so
+    /// far; 100 without the field, 0 when it was stopped.
+    pub phased: u8,
     /// Which index it came from: a number the caller chose; smaller is preferred.
     pub origin: usize,
 }
@@ -109,8 +112,10 @@ fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'
         path: "",
         size: 0,
         sha256: "",
+        phased: 100,
         origin,
     };
+    let mut unphased = false;
     for (name, value) in stanza.fields() {
         match name {
             "Package" => candidate.name = value,
@@ -140,6 +145,13 @@ fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'
             "Filename" => candidate.path = value,
             "Size" => candidate.size = value.parse().unwrap_or(0),
             "SHA256" => candidate.sha256 = value,
+            "Phased-Update-Percentage" => {
+                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                match value.parse() {
+                    Ok(percentage @ 0..=100) if digits => candidate.phased = percentage,
+                    _ => unphased = true,
+                }
+            }
             _ => {}
         }
     }
@@ -165,6 +177,8 @@ fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'
         return Err(wrong("Size"));
     } else if !hex(candidate.sha256) {
         return Err(wrong("SHA256"));
+    } else if unphased {
+        return Err(wrong("Phased-Update-Percentage"));
     }
     Ok(candidate)
 }
@@ -195,16 +209,28 @@ pub struct Universe<'a> {
 
 impl<'a> Universe<'a> {
     /// Takes, of each package, the version in `kept` if some index still has it, else the
-    /// highest; of equal versions the one whose origin is preferred.
+    /// highest that some index offers to every machine, else the highest; of equal versions the
+    /// one whose origin is preferred.
+    ///
+    /// apt draws lots, from the machine's own id, which machine takes an update while it is
+    /// being phased in, and an update that does harm is stopped on the way. An image becomes
+    /// many machines, and a lock says the same on each of them: so it waits for the end, as apt
+    /// does with `APT::Get::Never-Include-Phased-Updates`.
     pub fn new(
         stanzas: Vec<Candidate<'a>>,
         kept: &BTreeMap<&str, &str>,
     ) -> Result<Self, IndexError> {
+        let offered = offered(&stanzas);
         let mut best: HashMap<&'a str, Candidate<'a>> = HashMap::with_capacity(stanzas.len());
         for stanza in stanzas.iter().copied() {
+            let merit = |candidate: &Candidate<'a>| Merit {
+                kept: kept.get(candidate.name).copied() == Some(candidate.version),
+                offered: candidate.phased == 100
+                    || offered.contains(&(candidate.name, candidate.version)),
+            };
             best.entry(stanza.name)
                 .and_modify(|known| {
-                    if is_better(&stanza, known, kept.get(stanza.name).copied()) {
+                    if is_better(&stanza, known, merit) {
                         *known = stanza;
                     }
                 })
@@ -293,13 +319,37 @@ impl<'a> Universe<'a> {
     }
 }
 
-fn is_better(new: &Candidate<'_>, known: &Candidate<'_>, kept: Option<&str>) -> bool {
-    let is_kept = |candidate: &Candidate<'_>| kept == Some(candidate.version);
-    match is_kept(new).cmp(&is_kept(known)) {
-        Ordering::Equal => match version::compare(new.version, known.version) {
-            Ordering::Equal => new.origin < known.origin,
-            order => order == Ordering::Greater,
-        },
-        order => order == Ordering::Greater,
+/// Versions that one index is still phasing in, and another offers to every machine: what a
+/// security pocket has, all may have.
+fn offered<'a>(stanzas: &[Candidate<'a>]) -> HashSet<(&'a str, &'a str)> {
+    let key = |candidate: &Candidate<'a>| (candidate.name, candidate.version);
+    let phased = stanzas.iter().filter(|candidate| candidate.phased < 100);
+    let phased: HashSet<_> = phased.map(key).collect();
+    // Outside Ubuntu nothing is phased, and all versions need not be compared.
+    if phased.is_empty() {
+        return phased;
     }
+    let whole = stanzas.iter().filter(|candidate| candidate.phased == 100);
+    whole.map(key).filter(|key| phased.contains(key)).collect()
+}
+
+/// What counts before the version does, the first first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Merit {
+    /// It is the one of the lock.
+    kept: bool,
+    /// Every machine may have it.
+    offered: bool,
+}
+
+fn is_better<'a>(
+    new: &Candidate<'a>,
+    known: &Candidate<'a>,
+    merit: impl Fn(&Candidate<'a>) -> Merit,
+) -> bool {
+    let order = merit(new)
+        .cmp(&merit(known))
+        .then_with(|| version::compare(new.version, known.version))
+        .then_with(|| known.origin.cmp(&new.origin));
+    order == Ordering::Greater
 }

@@ -40,6 +40,9 @@ pub struct Locked {
     pub changes: Vec<Change>,
     /// Bases whose kept versions fit nothing any more, so that all were chosen anew.
     pub renewed: Vec<String>,
+    /// Bases on which nothing fits without updates that are still being phased in, so that
+    /// these were taken too.
+    pub phased: Vec<String>,
     /// Time spent on reading indexes, resolving and ordering, without network and disk.
     pub solved_in: std::time::Duration,
 }
@@ -78,6 +81,7 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
         accounts: accounts(stack)?,
     };
     let mut renewed = Vec::new();
+    let mut phased = Vec::new();
     let mut solved_in = std::time::Duration::ZERO;
     for base in stack.bases.values() {
         let suites = read_base(&reader, base)?;
@@ -89,15 +93,29 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
             versions(options.previous, &base.name)
         };
         let start = std::time::Instant::now();
-        let locked = match with_stack(|| lock_base(stack, base, &suites, &kept)) {
-            Err(PackagesError::Unsatisfied { .. } | PackagesError::Cycle { .. })
-                if !kept.is_empty() =>
-            {
-                renewed.push(base.name.clone());
-                with_stack(|| lock_base(stack, base, &suites, &BTreeMap::new()))?
+        let solve = |kept: &_, phasing| {
+            let result = with_stack(|| lock_base(stack, base, &suites, kept, phasing));
+            match result {
+                Err(PackagesError::Unsatisfied { .. } | PackagesError::Cycle { .. }) => {
+                    (true, result)
+                }
+                result => (false, result),
             }
-            other => other?,
         };
+        let (mut unfit, mut locked) = solve(&kept, Phasing::Waits);
+        if unfit && !kept.is_empty() {
+            renewed.push(base.name.clone());
+            (unfit, locked) = solve(&BTreeMap::new(), Phasing::Waits);
+        }
+        // One update may need another that is phased in more slowly.
+        if unfit
+            && suites.iter().any(Suite::is_phasing)
+            && let (false, taken) = solve(&BTreeMap::new(), Phasing::Over)
+        {
+            phased.push(base.name.clone());
+            locked = taken;
+        }
+        let locked = locked?;
         solved_in += start.elapsed();
         lock.roles.extend(locked.0);
         lock.packages.extend(locked.1);
@@ -118,6 +136,7 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
         lock,
         changes,
         renewed,
+        phased,
         solved_in,
     })
 }
@@ -159,6 +178,15 @@ fn with_stack(
     })
 }
 
+/// What is done about updates that are still being phased in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phasing {
+    /// They wait until every machine may have them.
+    Waits,
+    /// They are taken as if that were so already.
+    Over,
+}
+
 type LockedBase = (Vec<(String, RoleLock)>, Vec<Package>);
 
 /// The closures of all roles on one base.
@@ -167,6 +195,7 @@ fn lock_base(
     base: &Base,
     suites: &[Suite],
     kept: &BTreeMap<&str, &str>,
+    phasing: Phasing,
 ) -> Result<LockedBase, PackagesError> {
     let in_base = |source| PackagesError::Index {
         base: base.name.clone(),
@@ -176,6 +205,11 @@ fn lock_base(
     for (origin, suite) in suites.iter().enumerate() {
         for text in &suite.indexes {
             stanzas.extend(index::parse(text, origin, &base.architecture).map_err(in_base)?);
+        }
+    }
+    if phasing == Phasing::Over {
+        for stanza in &mut stanzas {
+            stanza.phased = 100;
         }
     }
     let universe = Universe::new(stanzas, kept).map_err(in_base)?;
