@@ -30,7 +30,8 @@ fn console(site: &Site) -> String {
 #[test]
 fn a_host_without_cable_is_green_and_reachable_once_it_has_one_also_by_ipv6_alone() {
     let site = Site::fork("network");
-    site.must(&UP);
+    // On one processor, while it is at it.
+    site.must(&[&UP[..], &["--cpus", "1"]].concat());
     cable(&site, false);
     let waited = site.run(&[&UP[..], &["--wait"]].concat());
     let said = String::from_utf8_lossy(&waited.stderr).into_owned();
