@@ -26,7 +26,8 @@ const UP: [&str; 6] = [
 #[test]
 fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_changed() {
     let site = Site::with_same_answers("cuts");
-    typed_in(&site);
+    // Not DHCP's, but what QEMU's own network happens to use.
+    site.answers_address("10.0.2.15/24", "10.0.2.2", "10.0.2.3");
     // The disk is met, state is copied to the data partition, the answers are taken.
     let mut number = 0;
     let mut at_random = |count: u64, seconds: std::ops::Range<f64>| {
@@ -97,21 +98,6 @@ fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_ch
     contents::same(&BROUGHT_UP.contents, &contents::of(&site));
     site.saw("directory, databases, mail and configuration are those of a host without cuts");
     site.must(&["down", "starter"]);
-}
-
-/// Its network is not DHCP's, but what QEMU's own network happens to use, typed in.
-fn typed_in(site: &Site) {
-    let file = site.folder().join("answers.toml");
-    let text = std::fs::read_to_string(&file).expect("readable");
-    let mut answers: toml::Table = text.parse().expect("TOML");
-    let network = toml::toml! {
-        mode = "static"
-        address = "10.0.2.15/24"
-        gateway = "10.0.2.2"
-        dns = "10.0.2.3"
-    };
-    answers.insert("network".into(), network.into());
-    std::fs::write(&file, answers.to_string()).expect("written");
 }
 
 /// How many cuts at moments nobody chose; `./tests/run soak` asks for more.

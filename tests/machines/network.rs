@@ -13,14 +13,15 @@ const UP: [&str; 6] = [
     "out",
 ];
 
-fn cable(site: &Site, plugged: bool) {
+/// Plugs the machine's network cable in, or out.
+pub fn cable(site: &Site, plugged: bool) {
     let arguments = json!({ "name": "network", "up": plugged });
     let answer = site.qemu().execute_with("set_link", arguments);
     answer.expect("QEMU has the card");
 }
 
 /// The host's last words on the console, of this start.
-fn console(site: &Site) -> String {
+pub fn console(site: &Site) -> String {
     let bytes = std::fs::read(site.folder().join("office/serial.log")).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let start = text.rfind("Linux version").unwrap_or(0);

@@ -129,6 +129,25 @@ impl Site {
         site
     }
 
+    /// Answers that its address is typed in; before it is first started.
+    pub fn answers_address(&self, address: &str, gateway: &str, dns: &str) {
+        let file = self.folder().join("answers.toml");
+        let text = std::fs::read_to_string(&file).expect("readable");
+        let mut answers: toml::Table = text.parse().expect("TOML");
+        let network = [
+            ("mode", "static"),
+            ("address", address),
+            ("gateway", gateway),
+            ("dns", dns),
+        ];
+        let network = network.map(|(key, value)| (key.to_owned(), value.into()));
+        answers.insert(
+            "network".into(),
+            toml::Value::Table(network.into_iter().collect()),
+        );
+        std::fs::write(&file, answers.to_string()).expect("written");
+    }
+
     /// [`BROUGHT_UP`] with a disk over its disk, and ports of its own; not started.
     pub fn fork(name: &'static str) -> Site {
         let from = BROUGHT_UP.state.join("muster/starter");

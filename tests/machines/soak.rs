@@ -1,5 +1,6 @@
 //! What takes too long for every run: `./tests/run soak` has it.
 
+use crate::network;
 use crate::site::{Site, wait};
 use std::time::Duration;
 
@@ -20,6 +21,30 @@ fn a_host_brought_up_with_its_clock_in_1980_is_green_when_the_clock_is_right() {
 #[test]
 fn a_host_brought_up_with_its_clock_in_2040_is_green_when_the_clock_is_right() {
     wrong_clock("2040", "2040-01-31T12:00:00");
+}
+
+#[test]
+fn a_host_brought_up_without_a_cable_is_green_and_reachable_once_it_has_one() {
+    let site = Site::new("no-cable");
+    site.must(&UP);
+    network::cable(&site, false);
+    site.must(&[&UP[..], &["--wait"]].concat());
+    site.saw("bring-up ended green");
+    network::cable(&site, true);
+    wait("the host to be reachable", Duration::from_secs(300), || {
+        site.green().then_some(())
+    });
+    site.must(&["down", "starter"]);
+}
+
+#[test]
+fn a_host_brought_up_with_ipv6_alone_is_green() {
+    let site = Site::with_same_answers("ipv6");
+    site.answers_address("fec0::15/64", "fec0::2", "fec0::3");
+    site.must(&[&UP[..], &["--wait"]].concat());
+    let console = network::console(&site);
+    assert!(console.contains("address fec0::15"), "{console}");
+    site.saw("bring-up ended green");
 }
 
 /// Brings a host up at another time, then sets its clock right while it runs: certificates are

@@ -86,7 +86,7 @@ impl Desk {
     }
 
     /// With the mirrors: `lock` and `build`.
-    fn from_archive(&self, arguments: &[&str]) -> String {
+    fn with_mirrors(&self, arguments: &[&str]) -> String {
         let [main, security] = &self.mirrors;
         let mirrors = ["--mirror", main, "--mirror", security];
         self.must(&[arguments, &mirrors].concat())
@@ -141,7 +141,7 @@ fn an_archive_of_ubuntus_shape_becomes_a_green_host() {
         begun.elapsed().as_secs()
     ));
 
-    desk.from_archive(&["lock", "starter", "--base", "ubuntu-24.04"]);
+    desk.with_mirrors(&["lock", "starter", "--base", "ubuntu-24.04"]);
     let lock = desk.lock("starter");
     says_what_ubuntu_has(&lock);
     desk.saw(&format!(
@@ -151,7 +151,7 @@ fn an_archive_of_ubuntus_shape_becomes_a_green_host() {
     is_what_apt_installs(&desk, &lock);
     desk.saw("apt, which reads the same archive, installs the same");
 
-    desk.from_archive(&["build", "hall", "--out", "out"]);
+    desk.with_mirrors(&["build", "hall", "--out", "out"]);
     desk.saw("the image is built");
     has_ubuntus_loaders(&desk);
 
