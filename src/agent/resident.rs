@@ -9,6 +9,7 @@ use crate::bringup::places::Places;
 use crate::bringup::run::{Executor, Moment, Observer};
 use crate::bringup::status::{Outcome, Status};
 use crate::plan::Task;
+use crate::site::authority::CA_START;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -267,7 +268,24 @@ fn write_status(executor: &Executor) {
     if let Some(words) = &words {
         eprintln!("{words}");
     }
+    let words = words.or_else(|| early(SystemTime::now()));
     trouble(&executor.facts().places, words.as_deref());
+}
+
+/// What is to be said of a clock at which no certificate of a site is good yet.
+fn early(now: SystemTime) -> Option<String> {
+    let since = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let says = jiff::Timestamp::from_second(i64::try_from(since.as_secs()).ok()?).ok()?;
+    (since < CA_START).then(|| {
+        let day = says.strftime("%Y-%m-%d %H:%M");
+        format!(
+            "the clock says {day}, when no certificate of this site is good: let the host reach a \
+             time server (timedatectl timesync-status), or timedatectl set-ntp false, then \
+             timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
+        )
+    })
 }
 
 /// Says what keeps the agent from its work where `muster status` finds it although no disk can
@@ -304,4 +322,21 @@ fn verify(executor: &Executor, mut visitor: UnixStream, wake: &Wake) -> std::io:
     write_status(executor);
     wake.ring();
     visitor.write_all(&json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_before_any_certificate_is_named_with_what_to_do() {
+        let at = |seconds| early(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(
+            at(315_532_860).unwrap_or_default(),
+            "the clock says 1980-01-01 00:01, when no certificate of this site is good: let the \
+             host reach a time server (timedatectl timesync-status), or timedatectl set-ntp \
+             false, then timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
+        );
+        assert_eq!(at(1_704_067_200), None);
+    }
 }

@@ -18,9 +18,9 @@ const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 /// The CA lives ten years.
 const CA_LIFE: Duration = Duration::from_secs(3653 * DAY);
-/// From when on the CA is good, 1 January 2024: a CA that a host with a wrong clock has made
+/// From when on the CA is good, 1 January 2024, since 1970: a CA that a host with a wrong clock has made
 /// must still be good when the clock is right, for it is never made again.
-const CA_START: Duration = Duration::from_secs(1_704_067_200);
+pub const CA_START: Duration = Duration::from_secs(1_704_067_200);
 /// A leaf lives 90 days …
 const LEAF_LIFE: Duration = Duration::from_secs(90 * DAY);
 /// … and is renewed when it is 60 days old.
