@@ -2,6 +2,7 @@
 
 use crate::network;
 use crate::site::{Site, wait};
+use crate::trouble::put_later_figures_aside;
 use std::time::Duration;
 
 const UP: [&str; 6] = [
@@ -63,6 +64,9 @@ fn wrong_clock(name: &'static str, moment: &str) {
         "systemctl stop systemd-timesyncd; date --set @{now}"
     ));
     site.saw("its clock is right");
+    if name == "2040" {
+        put_later_figures_aside(&site);
+    }
     wait("every probe to be green", Duration::from_secs(900), || {
         let rows = site.verify();
         rows.iter().all(|(_, green, _)| *green).then_some(())

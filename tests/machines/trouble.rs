@@ -118,6 +118,18 @@ fn root_for_reading(site: &Site) {
     all_green(site, "a root that may be written to again");
 }
 
+/// Prometheus has figures of a time that is still to come, which is named with what to do.
+pub fn put_later_figures_aside(site: &Site) {
+    let command = wait("later figures to be named", LONG, || {
+        let status = site.run(&["status", "starter"]);
+        let said = String::from_utf8_lossy(&status.stdout).into_owned();
+        let advice = said.split("put them aside: ").nth(1)?;
+        advice.lines().next().map(str::to_owned)
+    });
+    site.saw(&format!("figures of later are named, with: {command}"));
+    site.on_host(&command);
+}
+
 /// Somebody, or an empty battery, sets the clock.
 fn wrong_clock(site: &Site, date: &str) {
     site.on_host(&format!("timedatectl set-ntp false; date --set {date}"));
@@ -138,5 +150,8 @@ fn wrong_clock(site: &Site, date: &str) {
         .expect("after 1970")
         .as_secs();
     site.on_host(&format!("date --set @{now}; timedatectl set-ntp true"));
+    if date.starts_with("2040") {
+        put_later_figures_aside(site);
+    }
     all_green(site, &format!("a clock that was set right after {date}"));
 }

@@ -6,6 +6,11 @@ use crate::bringup::wire::http::{Browser, Url};
 use crate::bringup::wire::{Network, Refusal};
 use serde_json::Value;
 
+/// Prometheus takes no figures older than those it has. The place is that of Debian's package.
+const FUTURE: &str = ": it has figures of a later time, from when the clock was wrong; put them \
+    aside: systemctl stop prometheus; mv /var/lib/prometheus/metrics2 \
+    /var/lib/prometheus/metrics2.later; systemctl start prometheus";
+
 /// See [`crate::profile::probe_kinds`].
 #[derive(Debug)]
 pub struct PrometheusTarget;
@@ -37,12 +42,18 @@ fn verdict(targets: &Value, job: &str, instance: &str) -> Result<String, Refusal
         })?;
     match target["health"].as_str() {
         Some("up") => Ok(format!("Prometheus scrapes {instance} of job {job}")),
-        Some("down") => Err(Refusal::said(
-            format!("Prometheus cannot scrape {instance}"),
-            target["lastError"]
+        Some("down") => {
+            let why = target["lastError"]
                 .as_str()
-                .unwrap_or("it does not say why"),
-        )),
+                .unwrap_or("it does not say why");
+            let advice = if why.contains("out of bounds") {
+                FUTURE
+            } else {
+                ""
+            };
+            let what = format!("Prometheus cannot scrape {instance}");
+            Err(Refusal::said(what, &format!("{why}{advice}")))
+        }
         _ => Err(Refusal::Other(format!(
             "Prometheus has not scraped {instance} yet"
         ))),
@@ -60,6 +71,8 @@ mod tests {
             {"labels": {"job": "node", "instance": "b:9100"}, "health": "down",
              "lastError": "connect: connection refused"},
             {"labels": {"job": "node", "instance": "c:9100"}, "health": "unknown"},
+            {"labels": {"job": "node", "instance": "e:9100"}, "health": "down",
+             "lastError": "out of bounds"},
         ]}});
         let words = |instance| match verdict(&targets, "node", instance) {
             Ok(words) => words,
@@ -73,6 +86,13 @@ mod tests {
         assert_eq!(
             words("c:9100"),
             "red: Prometheus has not scraped c:9100 yet"
+        );
+        assert_eq!(
+            words("e:9100"),
+            "red: Prometheus cannot scrape e:9100: out of bounds: it has figures of a later time, \
+             from when the clock was wrong; put them aside: systemctl stop prometheus; mv \
+             /var/lib/prometheus/metrics2 /var/lib/prometheus/metrics2.later; systemctl start \
+             prometheus"
         );
         assert_eq!(
             words("d:9100"),
