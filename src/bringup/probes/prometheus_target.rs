@@ -52,7 +52,7 @@ fn verdict(targets: &Value, job: &str, instance: &str) -> Result<String, Refusal
                 ""
             };
             let what = format!("Prometheus cannot scrape {instance}");
-            Err(Refusal::said(what, &format!("{why}{advice}")))
+            Err(Refusal::said(what, format!("{why}{advice}")))
         }
         _ => Err(Refusal::Other(format!(
             "Prometheus has not scraped {instance} yet"
