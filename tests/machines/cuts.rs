@@ -43,7 +43,7 @@ fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_ch
             ));
         }
     };
-    at_random(cuts() / 3, 4.0..25.0);
+    at_random(cuts() / 3, 4.0..24.0);
 
     let mut secrets: Option<String> = None;
     for (task, moment) in CUTS {
@@ -74,7 +74,7 @@ fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_ch
         site.cut_power();
         site.saw(&format!("power cut at {place}"));
     }
-    at_random(cuts() * 2 / 3, 10.0..60.0);
+    at_random(cuts() * 2 / 3, 8.0..32.0);
 
     site.must(&[&UP[..], &["--wait"]].concat());
     site.saw("bring-up ended green after all cuts");

@@ -1,7 +1,7 @@
 //! Every integration broken on purpose: its probe turns red with the reason, what does not
 //! rest on it stays green, and it recovers when the fault is taken away.
 
-use crate::site::Site;
+use crate::site::{Site, soak};
 use std::collections::BTreeSet;
 
 /// A fault.
@@ -125,7 +125,7 @@ fn rounds() -> Vec<Vec<&'static Fault>> {
             && !one.rests.contains(&other.red.0)
             && !other.rests.contains(&one.red.0)
     };
-    let alone = std::env::var_os("MUSTER_SOAK").is_some();
+    let alone = soak();
     let mut rounds: Vec<Vec<&Fault>> = Vec::new();
     for fault in FAULTS {
         let fits = |round: &&mut Vec<&Fault>| !alone && round.iter().all(|one| apart(one, fault));

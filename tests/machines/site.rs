@@ -41,6 +41,11 @@ fn build(base: &str, choice: &[&str]) -> PathBuf {
     folder
 }
 
+/// Whether the suite may take as long as it likes.
+pub fn soak() -> bool {
+    std::env::var_os("MUSTER_SOAK").is_some()
+}
+
 /// Where the images of Debian 12 and their lock are.
 pub fn images() -> &'static Path {
     &DEBIAN_12

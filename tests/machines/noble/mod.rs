@@ -6,7 +6,7 @@ mod deb;
 mod shape;
 
 use crate::apt::Apt;
-use crate::site::{MUSTER, wait};
+use crate::site::{MUSTER, soak, wait};
 use muster::packages::lock::Lock;
 use muster::packages::{Mirrors, Preferences};
 use muster::profile::{Source, Stack};
@@ -172,15 +172,17 @@ fn an_archive_of_ubuntus_shape_becomes_a_green_host() {
     is_ubuntu(&desk);
     desk.saw("and it is Ubuntu");
 
-    let prompts = || desk.serial().matches("hall login:").count();
-    desk.must(&["down", "hall"]);
-    let before = prompts();
-    let uefi = ["--firmware", "uefi", "--cpus", "1"];
-    desk.must(&[&["up", "hall", "--no-input", "--out", "out"], &uefi[..]].concat());
-    wait("the login prompt", Duration::from_secs(400), || {
-        (prompts() > before).then_some(())
-    });
-    desk.saw("its UEFI loaders start it too");
+    if soak() {
+        let prompts = || desk.serial().matches("hall login:").count();
+        desk.must(&["down", "hall"]);
+        let before = prompts();
+        let uefi = ["--firmware", "uefi"];
+        desk.must(&[&["up", "hall", "--no-input", "--out", "out"], &uefi[..]].concat());
+        wait("the login prompt", Duration::from_secs(400), || {
+            (prompts() > before).then_some(())
+        });
+        desk.saw("its UEFI loaders start it too");
+    }
 }
 
 /// Versions, pockets and names.
