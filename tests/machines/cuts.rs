@@ -3,7 +3,7 @@
 //! happened twice, no secret changed, and all is as on a host without cuts.
 
 use crate::contents;
-use crate::site::{BROUGHT_UP, Site, wait};
+use crate::site::{BROUGHT_UP, Site, UP, wait};
 use std::time::Duration;
 
 /// Where the power fails. Each task needs the one before, so none is done too early. At the
@@ -12,15 +12,6 @@ const CUTS: &[(&str, &str)] = &[
     ("office/postgresql/serve", "started"),
     ("office/roundcube/tables", "applied"),
     ("office/roundcube/serve", "done"),
-];
-
-const UP: [&str; 6] = [
-    "up",
-    "starter",
-    "--no-input",
-    "--direct-kernel",
-    "--out",
-    "out",
 ];
 
 #[test]

@@ -1,17 +1,8 @@
 //! A host that finds no network, another one, or none but IPv6's.
 
-use crate::site::{Site, wait};
+use crate::site::{Site, UP, wait};
 use serde_json::json;
 use std::time::Duration;
-
-const UP: [&str; 6] = [
-    "up",
-    "starter",
-    "--no-input",
-    "--direct-kernel",
-    "--out",
-    "out",
-];
 
 /// Plugs the machine's network cable in, or out.
 pub fn cable(site: &Site, plugged: bool) {

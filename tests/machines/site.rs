@@ -41,6 +41,16 @@ fn build(base: &str, choice: &[&str]) -> PathBuf {
     folder
 }
 
+/// `up` for whoever tests neither firmware nor boot loader.
+pub const UP: [&str; 6] = [
+    "up",
+    "starter",
+    "--no-input",
+    "--direct-kernel",
+    "--out",
+    "out",
+];
+
 /// Whether the suite may take as long as it likes.
 pub fn soak() -> bool {
     std::env::var_os("MUSTER_SOAK").is_some()

@@ -1,18 +1,9 @@
 //! What takes too long for every run: `./tests/run soak` has it.
 
 use crate::network;
-use crate::site::{Site, wait};
+use crate::site::{Site, UP, wait};
 use crate::trouble::put_later_figures_aside;
 use std::time::Duration;
-
-const UP: [&str; 6] = [
-    "up",
-    "starter",
-    "--no-input",
-    "--direct-kernel",
-    "--out",
-    "out",
-];
 
 #[test]
 fn a_host_brought_up_with_its_clock_in_1980_is_green_when_the_clock_is_right() {
