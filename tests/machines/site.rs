@@ -317,6 +317,30 @@ impl Site {
             .collect()
     }
 
+    /// What `muster status` tells a person, and its exit code.
+    pub fn status(&self) -> (String, Option<i32>) {
+        let output = self.run(&["status", "starter"]);
+        let both = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&both).into_owned();
+        (said, output.status.code())
+    }
+
+    /// Digests of all secrets and of the authority, one a line.
+    pub fn secrets(&self) -> String {
+        self.on_host("cd /var/lib/muster && find secrets ca -type f | sort | xargs sha256sum")
+    }
+
+    /// Sets the host's clock to the time it is.
+    pub fn set_clock_right(&self) {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs();
+        self.on_host(&format!(
+            "systemctl stop systemd-timesyncd; date --set @{now}"
+        ));
+    }
+
     /// Whether `muster verify` finds all green.
     pub fn green(&self) -> bool {
         self.run(&["verify", "starter", "--json"]).status.success()

@@ -47,13 +47,7 @@ fn wrong_clock(name: &'static str, moment: &str) {
     site.saw("bring-up ended green");
     let authority = "sha256sum /var/lib/muster/ca/ca.pem /var/lib/muster/ca/ca.key";
     let before = site.on_host(authority);
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("after 1970")
-        .as_secs();
-    site.on_host(&format!(
-        "systemctl stop systemd-timesyncd; date --set @{now}"
-    ));
+    site.set_clock_right();
     site.saw("its clock is right");
     if name == "2040" {
         put_later_figures_aside(&site);

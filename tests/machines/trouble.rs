@@ -3,18 +3,8 @@
 //! is lost.
 
 use crate::contents;
-use crate::site::{BROUGHT_UP, Site, soak, wait};
+use crate::site::{BROUGHT_UP, Site, UP, soak, wait};
 use std::time::Duration;
-
-const UP: [&str; 7] = [
-    "up",
-    "starter",
-    "--no-input",
-    "--wait",
-    "--direct-kernel",
-    "--out",
-    "out",
-];
 
 const JOURNAL: &str = "/var/lib/muster/journal";
 const LONG: Duration = Duration::from_secs(900);
@@ -22,9 +12,9 @@ const LONG: Duration = Duration::from_secs(900);
 #[test]
 fn journals_disks_and_clocks_in_trouble_are_named_and_mended() {
     let site = Site::fork("trouble");
-    site.must(&UP);
+    site.must(&[&UP[..], &["--wait"]].concat());
     site.saw("green");
-    let secrets = secrets(&site);
+    let secrets = site.secrets();
     torn_journal(&site);
     damaged_journal(&site);
     full_data(&site);
@@ -33,14 +23,10 @@ fn journals_disks_and_clocks_in_trouble_are_named_and_mended() {
     if soak() {
         wrong_clock(&site, "2040-01-31");
     }
-    assert_eq!(secrets, self::secrets(&site), "a secret changed");
+    assert_eq!(secrets, site.secrets(), "a secret changed");
     contents::same(&BROUGHT_UP.contents, &contents::of(&site));
     site.saw("nothing was lost");
     site.must(&["down", "starter"]);
-}
-
-fn secrets(site: &Site) -> String {
-    site.on_host("cd /var/lib/muster && find secrets ca -type f | sort | xargs sha256sum")
 }
 
 fn all_green(site: &Site, after: &str) {
@@ -75,15 +61,14 @@ fn damaged_journal(site: &Site) {
     site.on_host(&format!(
         "systemctl stop muster-agent; cp -p {JOURNAL} /root/whole; sed -i '3s/./X/' {JOURNAL}; systemctl start muster-agent; sleep 8"
     ));
-    let status = site.run(&["status", "starter"]);
-    let said = String::from_utf8_lossy(&[status.stdout, status.stderr].concat()).into_owned();
+    let (said, code) = site.status();
     println!("{said}");
     let advice = "move it aside and restart muster-agent";
     assert!(
         said.contains("is damaged in line 3") && said.contains(advice),
         "{said}"
     );
-    assert_eq!(status.status.code(), Some(4), "{said}");
+    assert_eq!(code, Some(4), "{said}");
     site.saw("a damaged journal is named, with what to do");
     if soak() {
         site.on_host(&format!(
@@ -106,13 +91,12 @@ fn full_data(site: &Site) {
          dd if=/dev/zero of=/data/full2 bs=4k 2>/dev/null || true; \
          rm /var/lib/muster/image-id; systemctl restart muster-agent; sleep 20",
     );
-    let status = site.run(&["status", "starter"]);
-    let said = String::from_utf8_lossy(&[status.stdout, status.stderr].concat()).into_owned();
+    let (said, code) = site.status();
     assert!(
         said.contains("No space left on device") && said.contains("du -xhd3 /data"),
         "{said}"
     );
-    assert_eq!(status.status.code(), Some(4), "{said}");
+    assert_eq!(code, Some(4), "{said}");
     site.saw("a full data partition is named, with what to do");
     site.on_host("rm -f /data/full /data/full2");
     all_green(site, "a full data partition");
@@ -128,13 +112,12 @@ fn root_for_reading(site: &Site) {
     assert_eq!(said, "active\n");
     wait("the read-only root to be named", LONG, || {
         site.run(&["verify", "starter"]);
-        let status = site.run(&["status", "starter"]);
-        let said = String::from_utf8_lossy(&status.stdout).into_owned();
+        let (said, _) = site.status();
         said.contains("Read-only file system").then_some(())
     });
     site.saw("a read-only root is named");
     site.cut_power();
-    site.must(&UP);
+    site.must(&[&UP[..], &["--wait"]].concat());
     site.on_host("touch /etc/written; rm /etc/written");
     site.saw("after the next start the root may be written to");
 }
@@ -142,8 +125,7 @@ fn root_for_reading(site: &Site) {
 /// Prometheus has figures of a time that is still to come, which is named with what to do.
 pub fn put_later_figures_aside(site: &Site) {
     let command = wait("later figures to be named", LONG, || {
-        let status = site.run(&["status", "starter"]);
-        let said = String::from_utf8_lossy(&status.stdout).into_owned();
+        let (said, _) = site.status();
         let advice = said.split("put them aside: ").nth(1)?;
         advice.lines().next().map(str::to_owned)
     });
@@ -156,8 +138,7 @@ fn wrong_clock(site: &Site, date: &str) {
     site.on_host(&format!("timedatectl set-ntp false; date --set {date}"));
     if date.starts_with("1980") {
         wait("the clock to be named", LONG, || {
-            let status = site.run(&["status", "starter"]);
-            let said = String::from_utf8_lossy(&status.stdout).into_owned();
+            let (said, _) = site.status();
             said.contains("muster-agent: the clock says 1980-01-0")
                 .then_some(())
         });
@@ -167,11 +148,8 @@ fn wrong_clock(site: &Site, date: &str) {
         wait("red integrations", LONG, || (!site.green()).then_some(()));
         site.saw("a clock in 2040 turns integrations red");
     }
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("after 1970")
-        .as_secs();
-    site.on_host(&format!("date --set @{now}; timedatectl set-ntp true"));
+    site.set_clock_right();
+    site.on_host("timedatectl set-ntp true");
     if date.starts_with("2040") {
         put_later_figures_aside(site);
     }
