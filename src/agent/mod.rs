@@ -14,6 +14,7 @@ pub mod setup;
 pub mod sources;
 pub mod ssh;
 pub mod state;
+pub mod trouble;
 
 use crate::bringup::journal::JournalError;
 use crate::bringup::process::ProcessError;
@@ -98,14 +99,14 @@ pub enum AgentError {
 }
 
 impl AgentError {
-    /// Whether a disk has no room.
-    pub fn is_full(&self) -> bool {
-        let error = match self {
-            AgentError::Io { error, .. } => error,
-            AgentError::Journal(JournalError::Io { source, .. }) => source,
-            _ => return false,
-        };
-        error.kind() == io::ErrorKind::StorageFull
+    /// What the kernel said, if it did.
+    pub fn input_output(&self) -> Option<&io::Error> {
+        match self {
+            AgentError::Io { error, .. }
+            | AgentError::Authority(AuthorityError::Io { error, .. }) => Some(error),
+            AgentError::Journal(JournalError::Io { source, .. }) => Some(source),
+            _ => None,
+        }
     }
 }
 

@@ -2,14 +2,12 @@
 //! everything each minute, `status.json`, and `muster verify`.
 
 use super::herald::Herald;
-use super::{AgentError, Result, at};
+use super::{AgentError, Result, at, trouble};
 use crate::bringup::board::TaskStand;
 use crate::bringup::job::{Job, Work};
-use crate::bringup::places::Places;
 use crate::bringup::run::{Executor, Moment, Observer};
 use crate::bringup::status::{Outcome, Status};
 use crate::plan::Task;
-use crate::site::authority::CA_START;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -262,46 +260,16 @@ fn write_status(executor: &Executor) {
         .and_then(|json| std::fs::write(&beside, json))
         .and_then(|()| std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o644)))
         .and_then(|()| std::fs::rename(&beside, &path));
-    let words = written
-        .err()
-        .map(|error| format!("cannot write {}: {error}", path.display()));
-    if let Some(words) = &words {
-        eprintln!("{words}");
-    }
-    let words = words.or_else(|| early(SystemTime::now()));
-    trouble(&executor.facts().places, words.as_deref());
-}
-
-/// What is to be said of a clock at which no certificate of a site is good yet.
-fn early(now: SystemTime) -> Option<String> {
-    let since = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let says = jiff::Timestamp::from_second(i64::try_from(since.as_secs()).ok()?).ok()?;
-    (since < CA_START).then(|| {
-        let day = says.strftime("%Y-%m-%d %H:%M");
-        format!(
-            "the clock says {day}, when no certificate of this site is good: let the host reach a \
-             time server (timedatectl timesync-status), or timedatectl set-ntp false, then \
-             timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
-        )
-    })
-}
-
-/// Says what keeps the agent from its work where `muster status` finds it although no disk can
-/// be written, or that nothing does.
-pub fn trouble(places: &Places, words: Option<&str>) {
-    let path = places.trouble();
-    let told = match words {
-        Some(words) => std::fs::write(&path, words),
-        None => match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
+    let places = &executor.facts().places;
+    let words = match written {
+        Ok(()) => trouble::of_clock(places, SystemTime::now()),
+        Err(error) => {
+            let words = trouble::of_disk(&format!("cannot write {}", path.display()), &error);
+            eprintln!("{words}");
+            Some(words)
+        }
     };
-    if let Err(error) = told {
-        eprintln!("cannot write {}: {error}", path.display());
-    }
+    trouble::tell(places, words.as_deref());
 }
 
 /// Answers `muster verify`: every probe now, failed tasks again, the status as JSON.
@@ -322,21 +290,4 @@ fn verify(executor: &Executor, mut visitor: UnixStream, wake: &Wake) -> std::io:
     write_status(executor);
     wake.ring();
     visitor.write_all(&json)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_before_any_certificate_is_named_with_what_to_do() {
-        let at = |seconds| early(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(
-            at(315_532_860).unwrap_or_default(),
-            "the clock says 1980-01-01 00:01, when no certificate of this site is good: let the \
-             host reach a time server (timedatectl timesync-status), or timedatectl set-ntp \
-             false, then timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
-        );
-        assert_eq!(at(1_704_067_200), None);
-    }
 }

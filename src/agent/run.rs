@@ -3,7 +3,7 @@
 
 use super::facts::Facts as Image;
 use super::herald::Herald;
-use super::{AgentError, Result, at, resident, write_if_new};
+use super::{AgentError, Result, at, resident, trouble, write_if_new};
 use crate::bringup::board::Board;
 use crate::bringup::context::Facts;
 use crate::bringup::journal::Journal;
@@ -20,10 +20,6 @@ use std::time::{Duration, Instant};
 /// A string of QEMU's fw_cfg that names the moment to stop at: for tests that cut the power.
 const BREAK: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/muster/break/raw";
 
-/// What a person does whose disk is full.
-const FULL: &str = "; make room, and muster-agent goes on: df -h / /data; \
-                    du -xhd3 /data | sort -h | tail";
-
 /// How long an address is waited for; without one bring-up begins all the same.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(45);
 
@@ -33,8 +29,11 @@ pub fn run() -> Result<()> {
     durable::make_directory(&places.run, 0o755).map_err(at(&places.run))?;
     let ended = bring_up(&places);
     if let Err(error) = &ended {
-        let advice = if error.is_full() { FULL } else { "" };
-        resident::trouble(&places, Some(&format!("{error}{advice}")));
+        let advice = error.input_output().and_then(trouble::advice);
+        let advice = advice
+            .map(|advice| format!("; {advice}"))
+            .unwrap_or_default();
+        trouble::tell(&places, Some(&format!("{error}{advice}")));
     }
     ended
 }
@@ -60,7 +59,7 @@ fn bring_up(places: &Places) -> Result<()> {
         Arc::clone(&herald) as Arc<dyn Observer>,
     );
     herald.expect(executor.jobs().len());
-    resident::trouble(places, None);
+    trouble::tell(places, None);
     Err(resident::live(Arc::new(executor), herald))
 }
 

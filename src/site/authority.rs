@@ -221,6 +221,14 @@ impl Authority {
     }
 }
 
+/// Until when the CA in this directory is good, since 1970; nothing when there is none.
+pub fn good_until(directory: &Path) -> Option<Duration> {
+    let text = std::fs::read(directory.join("ca.pem")).ok()?;
+    let pem = Pem::iter_from_buffer(&text).next()?.ok()?;
+    let end = pem.parse_x509().ok()?.validity().not_after.timestamp();
+    Some(Duration::from_secs(u64::try_from(end).ok()?))
+}
+
 /// What decides whether a leaf is still good.
 struct Facts {
     names: BTreeSet<String>,

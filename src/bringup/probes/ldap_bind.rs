@@ -5,7 +5,6 @@ use crate::bringup::process::{ProcessError, Program};
 use crate::bringup::wire::stream::Stream;
 use crate::bringup::wire::{Network, Refusal};
 use std::collections::BTreeMap;
-use std::io::Write;
 
 /// See [`crate::profile::probe_kinds`].
 #[derive(Debug)]
@@ -23,14 +22,6 @@ impl Kind for LdapBind {
         if !socket {
             reach(url, network)?;
         }
-        // The password goes by a file that only we can read: arguments are public.
-        let mut password = tempfile::NamedTempFile::new()
-            .map_err(|error| Refusal::Other(format!("no temporary file: {error}")))?;
-        password
-            .write_all(with.get("password")?.as_bytes())
-            .and_then(|()| password.flush())
-            .map_err(|error| Refusal::Other(format!("no temporary file: {error}")))?;
-        let path = password.path().display().to_string();
         let seconds = network.limit.as_secs().to_string();
         let timeout = format!("nettimeout={seconds}");
         let mut command = vec![
@@ -41,8 +32,9 @@ impl Kind for LdapBind {
             url,
             "-D",
             dn,
+            // Arguments are public, and a file is more than a root that is only read allows.
             "-y",
-            &path,
+            "/dev/stdin",
             "-b",
             base,
             "-z",
@@ -57,6 +49,7 @@ impl Kind for LdapBind {
         }
         command.extend([with.maybe("filter").unwrap_or("(objectClass=*)"), "1.1"]);
         let program = Program {
+            stdin: Some(with.get("password")?.to_string()),
             environment: BTreeMap::from([
                 (
                     "LDAPTLS_CACERT".to_string(),

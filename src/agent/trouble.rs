@@ -1,0 +1,145 @@
+//! What keeps the agent from its work, in words with what to do, where `muster status` finds
+//! them although no disk can be written.
+
+use crate::bringup::places::Places;
+use crate::site::authority::{self, CA_START};
+use jiff::Timestamp;
+use std::io::{self, ErrorKind};
+use std::time::{Duration, SystemTime};
+
+/// What a person does whose disk is full.
+const FULL: &str = "make room, and muster-agent goes on: df -h / /data; \
+                    du -xhd3 /data | sort -h | tail";
+
+/// What a person does whose disk the kernel has given up.
+const READ_ONLY: &str = "the kernel lets nobody write there since the disk failed \
+                         (journalctl -k -p err); once the disk is well, restart the host, \
+                         which checks it: systemctl reboot";
+
+/// What a person does whose clock is wrong.
+const CLOCK: &str = "let the host reach a time server (timedatectl timesync-status), or \
+                     timedatectl set-ntp false, then \
+                     timedatectl set-time 'YYYY-MM-DD HH:MM:SS'";
+
+/// Says it, or that nothing is the matter.
+pub fn tell(places: &Places, words: Option<&str>) {
+    let path = places.trouble();
+    let told = match words {
+        Some(words) => std::fs::write(&path, words),
+        None => match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+    };
+    if let Err(error) = told {
+        eprintln!("cannot write {}: {error}", path.display());
+    }
+}
+
+/// What is to be said of a disk that could not be read or written.
+pub fn of_disk(what: &str, error: &io::Error) -> String {
+    match advice(error) {
+        Some(advice) => format!("{what}: {error}; {advice}"),
+        None => format!("{what}: {error}"),
+    }
+}
+
+/// What a person does about this error, if we know it.
+pub fn advice(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(FULL),
+        ErrorKind::ReadOnlyFilesystem => Some(READ_ONLY),
+        _ => None,
+    }
+}
+
+/// What is to be said of a clock at which no certificate of this site is good: not yet, or
+/// not any more.
+pub fn of_clock(places: &Places, now: SystemTime) -> Option<String> {
+    let since = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    if since < CA_START {
+        return Some(format!(
+            "the clock says {}, when no certificate of this site is good: {CLOCK}",
+            minute(since)
+        ));
+    }
+    let end = authority::good_until(&places.authority())?;
+    (since > end).then(|| {
+        format!(
+            "the clock says {}, but the authority of this site ended {}. If the clock is wrong: \
+             {CLOCK}",
+            minute(since),
+            minute(end)
+        )
+    })
+}
+
+/// A time since 1970 as people read it.
+fn minute(since: Duration) -> String {
+    i64::try_from(since.as_secs())
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .map_or_else(
+            || format!("{since:?} after 1970"),
+            |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::site::authority::Authority;
+
+    #[test]
+    fn a_clock_before_and_after_any_certificate_is_named_with_what_to_do() {
+        let state = tempfile::tempdir().unwrap();
+        let places = Places::below(state.path());
+        let said = |seconds| {
+            of_clock(
+                &places,
+                SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+            )
+        };
+        assert_eq!(
+            said(315_532_860).unwrap(),
+            "the clock says 1980-01-01 00:01 UTC, when no certificate of this site is good: let \
+             the host reach a time server (timedatectl timesync-status), or timedatectl set-ntp \
+             false, then timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
+        );
+        assert_eq!(said(1_704_067_200), None);
+        assert_eq!(said(4_102_444_800), None, "there is no authority yet");
+
+        Authority::open_or_create(&places.authority(), "Example Company").unwrap();
+        let end = authority::good_until(&places.authority())
+            .unwrap()
+            .as_secs();
+        assert_eq!(said(end), None);
+        let words = said(end + 60).unwrap();
+        assert!(
+            words.starts_with("the clock says 20")
+                && words.contains("but the authority of this site ended 20"),
+            "{words}"
+        );
+        assert!(words.ends_with(". If the clock is wrong: let the host reach a time server (timedatectl timesync-status), or timedatectl set-ntp false, then timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"), "{words}");
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_is_named_with_what_to_do() {
+        let said = |number| of_disk("cannot write /x", &io::Error::from_raw_os_error(number));
+        assert_eq!(
+            said(28),
+            "cannot write /x: No space left on device (os error 28); make room, and \
+             muster-agent goes on: df -h / /data; du -xhd3 /data | sort -h | tail"
+        );
+        assert_eq!(
+            said(30),
+            "cannot write /x: Read-only file system (os error 30); the kernel lets nobody write \
+             there since the disk failed (journalctl -k -p err); once the disk is well, restart \
+             the host, which checks it: systemctl reboot"
+        );
+        assert_eq!(said(5), "cannot write /x: Input/output error (os error 5)");
+    }
+}
