@@ -60,12 +60,11 @@ pub fn machine(cli: &Cli, folder: &Folder, role: Option<&str>) -> Result<Machine
     let machines = folder.machines()?;
     if machines.is_empty() {
         // A role that the stack does not have would not run after `up` either.
-        if let (Some(role), Ok(whole)) = (role, Stack::load(&cli.source(), &stack, None))
-            && !whole.roles.iter().any(|known| known.name == role)
-        {
-            let known: Vec<&str> = whole.roles.iter().map(|role| role.name.as_str()).collect();
-            let (role, known) = (role.to_owned(), known.join(", "));
-            return Err(MachineError::UnknownRole { stack, role, known }.into());
+        if let (Some(role), Ok(whole)) = (role, Stack::load(&cli.source(), &stack, None)) {
+            let known = whole.roles.iter().map(|role| role.name.as_str());
+            if !known.clone().any(|known| known == role) {
+                return Err(MachineError::unknown_role(&stack, role, known).into());
+            }
         }
         let role = role.unwrap_or("the lead").to_owned();
         return Err(MachineError::NotRunning { stack, role }.into());
@@ -79,9 +78,8 @@ pub fn machine(cli: &Cli, folder: &Folder, role: Option<&str>) -> Result<Machine
         None => machines.into_iter().next(),
     };
     found.ok_or_else(|| {
-        let role = role.unwrap_or_default().to_owned();
-        let known = known.join(", ");
-        MachineError::UnknownRole { stack, role, known }.into()
+        let known = known.iter().map(String::as_str);
+        MachineError::unknown_role(&stack, role.unwrap_or_default(), known).into()
     })
 }
 

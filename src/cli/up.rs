@@ -5,7 +5,7 @@ use super::{Cli, choice, console, exit, out, progress, report};
 use crate::console::bring_up::Watcher;
 use crate::console::progress::{Progress, Stage};
 use crate::image::manifest::Manifest;
-use crate::machine::events::{self, Event, Outcome};
+use crate::machine::events::Outcome;
 use crate::machine::lifecycle::{self, Note};
 use crate::machine::qemu::{self, Qemu, accel::Wish};
 use crate::machine::{Backend, Boot, Folder, Machine, MachineError, PublicPort, Spec, Start};
@@ -183,7 +183,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     if let Some(passwords) = &told.passwords {
         say!("passwords: {}", passwords.display());
     }
-    if told.dialogue && unanswered(&folder, &running) {
+    if told.dialogue && !answers::begun(&folder, &running) {
         console::attach(&folder, &running[0])?;
     }
     if args.wait {
@@ -245,25 +245,12 @@ fn public<'p>(plan: &'p Plan, role: &Role) -> impl Iterator<Item = &'p Rule> {
 
 /// The roles asked for with their place in the stack, all without a wish.
 fn chosen<'a>(stack: &'a Stack, names: &[String]) -> miette::Result<Vec<(usize, &'a Role)>> {
-    let known = || {
-        stack
-            .roles
-            .iter()
-            .map(|role| role.name.clone())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let known = || stack.roles.iter().map(|role| role.name.as_str());
     if let Some(role) = names
         .iter()
-        .find(|name| !stack.roles.iter().any(|role| role.name == **name))
+        .find(|name| !known().any(|role| role == **name))
     {
-        let (stack, role) = (stack.name.clone(), role.clone());
-        return Err(MachineError::UnknownRole {
-            stack,
-            role,
-            known: known(),
-        }
-        .into());
+        return Err(MachineError::unknown_role(&stack.name, role, known()).into());
     }
     let wanted = |role: &Role| names.is_empty() || names.contains(&role.name);
     Ok(stack
@@ -372,18 +359,6 @@ fn spec(
             .collect(),
         routes: routes.iter().map(|route| route.host.clone()).collect(),
     }
-}
-
-/// Whether the lead still waits for somebody to answer its questions.
-fn unanswered(folder: &Folder, running: &[Machine]) -> bool {
-    let Some(lead) = running.first() else {
-        return false;
-    };
-    let log = std::fs::read_to_string(folder.role(&lead.role).join("events.jsonl"));
-    let begun = |event: &Event| matches!(event, Event::Phase { .. } | Event::BringUp { .. });
-    !events::parse_all(&log.unwrap_or_default())
-        .iter()
-        .any(begun)
 }
 
 /// Waits for the end of bring-up and says how it ended.

@@ -315,6 +315,19 @@ fn folder(path: &Path) -> &Path {
 }
 
 impl MachineError {
+    /// A role that the stack does not have, but these.
+    pub fn unknown_role<'a>(
+        stack: &str,
+        role: &str,
+        known: impl Iterator<Item = &'a str>,
+    ) -> MachineError {
+        MachineError::UnknownRole {
+            stack: stack.into(),
+            role: role.into(),
+            known: known.collect::<Vec<_>>().join(", "),
+        }
+    }
+
     /// For `map_err` on file system calls: a full disk is told apart from the rest.
     pub fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MachineError {
         let path = path.to_owned();

@@ -284,3 +284,66 @@ fn two_at_a_time_are_kept_apart() {
     );
     drop(held);
 }
+
+#[test]
+fn a_site_that_has_begun_takes_no_other_answers() {
+    let here = Workstation::new();
+    here.was_up();
+    let kept = here.folder().join("answers.toml");
+    let answers = here.dir.path().join("answers.toml");
+    fs::copy(&kept, &answers).unwrap();
+    let events = here.place("events.jsonl");
+    fs::write(&events, "{\"event\":\"phase\",\"name\":\"hello\"}\n").unwrap();
+    let up = ["up", STACK, "--accel", "tcg", "--answers", "answers.toml"];
+    let (code, said) = here.says_to(&up);
+    assert_eq!(code, 0, "the same answers are none others: {said}");
+    assert_eq!(here.run(&["down", "tiny"]).0, 0);
+
+    let before = fs::read_to_string(&kept).unwrap();
+    fs::write(&answers, before.replace("Ada Admin", "Somebody Else")).unwrap();
+    assert_eq!(
+        here.says_to(&up),
+        (
+            1,
+            "× tiny has begun with other answers, which stay help: start it without --answers, \
+             and change an answer on its host: sudo muster setup; or begin anew: muster down tiny \
+             --purge --yes"
+                .into()
+        )
+    );
+    assert_eq!(fs::read_to_string(&kept).unwrap(), before);
+    assert_eq!(here.row()["condition"], "stopped");
+
+    // Nobody has answered yet: these count.
+    fs::remove_file(&events).unwrap();
+    let (code, said) = here.says_to(&up);
+    assert_eq!(code, 0, "{said}");
+    assert!(fs::read_to_string(&kept).unwrap().contains("Somebody Else"));
+}
+
+#[test]
+fn without_an_ssh_client_the_package_that_has_it_is_named() {
+    let here = Workstation::new();
+    here.up();
+    let key = format!("ssh-ed25519 {}", "A".repeat(68));
+    let event = serde_json::json!({ "event": "ssh-host-key", "key": key });
+    fs::write(here.place("events.jsonl"), format!("{event}\n")).unwrap();
+    for words in [
+        &["ssh", "tiny"][..],
+        &["status", "tiny"],
+        &["verify", "tiny"],
+    ] {
+        let output = here
+            .muster(words)
+            .env("PATH", "/nonexistent")
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(
+            said.split_whitespace().collect::<Vec<_>>().join(" "),
+            "× ssh is not installed help: it is in the package openssh-client: apt install \
+             openssh-client"
+        );
+    }
+}

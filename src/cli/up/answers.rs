@@ -4,13 +4,15 @@
 use super::Args;
 use crate::cli::out::say;
 use crate::cli::{Cli, report};
+use crate::machine::events::{self, Event};
 use crate::machine::folder::write_private;
-use crate::machine::{Folder, keys};
+use crate::machine::{Folder, Machine, keys};
 use crate::plan::Plan;
 use crate::profile::Stack;
 use crate::site::answers::{Answers, Reason};
 use crate::site::demo;
 use crate::site::question::Questions;
+use miette::miette;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use toml::Table;
@@ -23,7 +25,8 @@ pub struct Settled {
     pub dialogue: bool,
 }
 
-/// Writes `answers.toml`; `None` when a person's file is refused, which has been said.
+/// Writes `answers.toml`; `None` when a person's file is refused, which has been said. What a
+/// site has begun with stays.
 pub fn settle(
     cli: &Cli,
     args: &Args,
@@ -73,6 +76,9 @@ pub fn settle(
         }
     };
     demo::add_workstation(&mut table, &key, &routes);
+    if begun(folder, &folder.machines()?) {
+        stays(folder, &table)?;
+    }
     // Passwords first: hashes whose passwords were lost to a full disk help nobody.
     if let Some(made) = &made {
         let lines = made
@@ -87,6 +93,35 @@ pub fn settle(
         passwords: made.map(|_| passwords).or(known),
         dialogue,
     }))
+}
+
+/// Whether the lead has all its answers: bring-up has begun.
+pub fn begun(folder: &Folder, machines: &[Machine]) -> bool {
+    let Some(lead) = machines.first() else {
+        return false;
+    };
+    let log = std::fs::read_to_string(folder.role(&lead.role).join("events.jsonl"));
+    let begun = |event: &Event| matches!(event, Event::Phase { .. } | Event::BringUp { .. });
+    events::parse_all(&log.unwrap_or_default())
+        .iter()
+        .any(begun)
+}
+
+/// Refuses answers that a site has not begun with: its hosts would not read them, and
+/// `muster ssh` would look for people who are not there.
+fn stays(folder: &Folder, table: &Table) -> miette::Result<()> {
+    let kept = std::fs::read_to_string(folder.file("answers.toml")).unwrap_or_default();
+    if kept.parse::<Table>().is_ok_and(|kept| kept == *table) {
+        return Ok(());
+    }
+    let stack = folder.stack();
+    Err(miette!(
+        help = format!(
+            "start it without --answers, and change an answer on its host: sudo muster setup; or \
+             begin anew: muster down {stack} --purge --yes"
+        ),
+        "{stack} has begun with other answers, which stay"
+    ))
 }
 
 /// A person's answers, checked as the host will check them; whether all are there. Nobody can
