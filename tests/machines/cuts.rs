@@ -19,22 +19,27 @@ fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_ch
     let site = Site::with_same_answers("cuts");
     // Not DHCP's, but what QEMU's own network happens to use.
     site.answers_address("10.0.2.15/24", "10.0.2.2", "10.0.2.3");
-    // The disk is met, state is copied to the data partition, the answers are taken.
     let mut number = 0;
-    let mut at_random = |count: u64, seconds: std::ops::Range<f64>| {
+    let mut at_random = |count: u64, since: Since, seconds: std::ops::Range<f64>| {
         for _ in 0..count {
             number += 1;
             let moment = rand::Rng::gen_range(&mut rand::thread_rng(), seconds.clone());
             site.must(&UP);
+            if since == Since::BringUp {
+                wait("bring-up to go on", Duration::from_secs(600), || {
+                    (said(&site).1 > 0).then_some(())
+                });
+            }
             std::thread::sleep(Duration::from_secs_f64(moment));
             site.cut_power();
             let (lines, events) = said(&site);
             site.saw(&format!(
-                "power cut {number} after {moment:.1} s, {lines} lines and {events} events"
+                "power cut {number}, {moment:.1} s after {since:?}, {lines} lines and {events} events"
             ));
         }
     };
-    at_random(cuts() / 3, 4.0..24.0);
+    // The disk is met, state is copied to the data partition, the answers are taken.
+    at_random(cuts() / 3, Since::PowerOn, 4.0..24.0);
 
     let mut secrets: Option<String> = None;
     for (task, moment) in CUTS {
@@ -64,7 +69,8 @@ fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_ch
         site.cut_power();
         site.saw(&format!("power cut at {place}"));
     }
-    at_random(cuts() * 2 / 3, 8.0..32.0);
+    at_random(cuts() / 3, Since::PowerOn, 4.0..24.0);
+    at_random(cuts() / 3, Since::BringUp, 0.0..12.0);
 
     site.must(&[&UP[..], &["--wait"]].concat());
     site.saw("bring-up ended green after all cuts");
@@ -87,6 +93,15 @@ fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_ch
     contents::same(&BROUGHT_UP.contents, &contents::of(&site));
     site.saw("directory, databases, mail and configuration are those of a host without cuts");
     site.must(&["down", "starter"]);
+}
+
+/// From when on a random moment counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Since {
+    /// QEMU started.
+    PowerOn,
+    /// The host told something for the first time since: tasks follow.
+    BringUp,
 }
 
 /// How many cuts at moments nobody chose; `./tests/run soak` asks for more.
