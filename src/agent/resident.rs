@@ -262,7 +262,7 @@ fn write_status(executor: &Executor) {
         .and_then(|()| std::fs::rename(&beside, &path));
     let places = &executor.facts().places;
     let words = match written {
-        Ok(()) => trouble::of_clock(places, SystemTime::now()),
+        Ok(()) => trouble::of_host(places),
         Err(error) => {
             let words = trouble::of_disk(&format!("cannot write {}", path.display()), &error);
             eprintln!("{words}");

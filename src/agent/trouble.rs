@@ -21,6 +21,12 @@ const CLOCK: &str = "let the host reach a time server (timedatectl timesync-stat
                      timedatectl set-ntp false, then \
                      timedatectl set-time 'YYYY-MM-DD HH:MM:SS'";
 
+/// What is the matter with this host's disks or clock, if anything is.
+pub fn of_host(places: &Places) -> Option<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    of_mounts(&mounts).or_else(|| of_clock(places, SystemTime::now()))
+}
+
 /// Says it, or that nothing is the matter.
 pub fn tell(places: &Places, words: Option<&str>) {
     let path = places.trouble();
@@ -51,6 +57,27 @@ pub fn advice(error: &io::Error) -> Option<&'static str> {
         ErrorKind::ReadOnlyFilesystem => Some(READ_ONLY),
         _ => None,
     }
+}
+
+/// What is to be said of a root or data partition that the kernel has given up after an error
+/// of its disk. `mounts` is `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+pub fn of_mounts(mounts: &str) -> Option<String> {
+    for line in mounts.lines() {
+        let (own, filesystem) = line.split_once(" - ")?;
+        let mut own = own.split(' ').skip(4);
+        let (place, options) = (own.next()?, own.next()?);
+        let all = options
+            .split(',')
+            .chain(filesystem.rsplit(' ').next()?.split(','));
+        // Linux 6.15 and later: `emergency_ro` instead of `ro`.
+        let read_only = all
+            .into_iter()
+            .any(|option| matches!(option, "ro" | "emergency_ro"));
+        if read_only && ["/", "/data"].contains(&place) {
+            return Some(format!("{place} is read-only: {READ_ONLY}"));
+        }
+    }
+    None
 }
 
 /// What is to be said of a clock at which no certificate of this site is good: not yet, or
@@ -124,6 +151,26 @@ mod tests {
             "{words}"
         );
         assert!(words.ends_with(". If the clock is wrong: let the host reach a time server (timedatectl timesync-status), or timedatectl set-ntp false, then timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"), "{words}");
+    }
+
+    #[test]
+    fn a_root_or_data_partition_that_can_only_be_read_is_named() {
+        let mounts = |root: &str, data: &str| {
+            format!(
+                "22 1 254:3 / / {root} shared:1 - ext4 /dev/vda3 {root}\n\
+                 23 22 0:20 / /sys ro,nosuid shared:2 - sysfs sysfs ro\n\
+                 90 22 254:5 / /data rw,noatime shared:9 - ext4 /dev/vda5 {data}\n"
+            )
+        };
+        assert_eq!(of_mounts(&mounts("rw,relatime", "rw")), None);
+        assert_eq!(
+            of_mounts(&mounts("ro,relatime", "rw")).unwrap(),
+            "/ is read-only: the kernel lets nobody write there since the disk failed (journalctl \
+             -k -p err); once the disk is well, restart the host, which checks it: systemctl \
+             reboot"
+        );
+        let words = of_mounts(&mounts("rw", "rw,emergency_ro,errors=remount-ro")).unwrap();
+        assert!(words.starts_with("/data is read-only: "), "{words}");
     }
 
     #[test]
