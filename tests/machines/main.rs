@@ -12,6 +12,7 @@ mod browser;
 mod contents;
 mod cuts;
 mod disk;
+mod faults;
 mod firmware;
 mod install;
 mod interrupted;
@@ -22,7 +23,6 @@ mod network;
 mod noble;
 mod outside;
 mod person;
-mod red;
 mod screen;
 #[path = "../packages/server.rs"]
 #[allow(dead_code)]

@@ -1,8 +1,9 @@
 //! Every integration broken on purpose: its probe turns red with the reason, what does not
 //! rest on it stays green, and it recovers when the fault is taken away.
 
-use crate::site::{Site, soak};
+use crate::site::{Site, UP, soak, wait};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// A fault.
 struct Fault {
@@ -137,8 +138,11 @@ fn rounds() -> Vec<Vec<&'static Fault>> {
     rounds
 }
 
-/// Breaks and mends everything once.
-pub fn break_everything(site: &Site) {
+#[test]
+fn every_integration_turns_red_for_its_own_fault_and_recovers() {
+    let site = Site::fork("faults");
+    site.must(&[&UP[..], &["--wait"]].concat());
+    site.saw("green");
     let all: BTreeSet<String> = site.verify().into_iter().map(|(id, ..)| id).collect();
     let broken: BTreeSet<String> = FAULTS.iter().map(|fault| fault.red.0.to_owned()).collect();
     assert_eq!(
@@ -168,15 +172,9 @@ pub fn break_everything(site: &Site) {
                 assert!(green, "{what}: {id} turned red too: {reason}");
             }
         }
-        crate::site::wait(
-            &format!("all green after: {what}"),
-            std::time::Duration::from_secs(600),
-            || {
-                site.verify()
-                    .iter()
-                    .all(|(_, green, _)| *green)
-                    .then_some(())
-            },
-        );
+        let end = format!("all green after: {what}");
+        wait(&end, Duration::from_secs(600), || {
+            site.green().then_some(())
+        });
     }
 }
