@@ -169,8 +169,10 @@ mod tests {
              -k -p err); once the disk is well, restart the host, which checks it: systemctl \
              reboot"
         );
-        let words = of_mounts(&mounts("rw", "rw,emergency_ro,errors=remount-ro")).unwrap();
-        assert!(words.starts_with("/data is read-only: "), "{words}");
+        for given_up in ["rw,emergency_ro", "rw,abort", "ro"] {
+            let words = of_mounts(&mounts("rw,relatime", given_up)).unwrap();
+            assert!(words.starts_with("/data is read-only: "), "{words}");
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub fn encode(
         (0x36, 0xffff), // no check after a number of mounts
         (0x38, 0xef53),
         (0x3a, 1), // clean
-        (0x3c, 1), // go on after errors
+        (0x3c, 2), // after an error it may only be read
         (0x58, super::geometry::INODE_LEN as u16),
         (0x5a, group as u16),
         (0xce, geometry.reserved_descriptor_blocks as u16),
