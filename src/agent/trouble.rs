@@ -66,13 +66,12 @@ pub fn of_mounts(mounts: &str) -> Option<String> {
         let (own, filesystem) = line.split_once(" - ")?;
         let mut own = own.split(' ').skip(4);
         let (place, options) = (own.next()?, own.next()?);
-        let all = options
+        let mut all = options
             .split(',')
             .chain(filesystem.rsplit(' ').next()?.split(','));
-        // Linux 6.15 and later: `emergency_ro` instead of `ro`.
-        let read_only = all
-            .into_iter()
-            .any(|option| matches!(option, "ro" | "emergency_ro"));
+        // ext4's own words come with `ro` or, when somebody mounted again, without.
+        let given_up = ["ro", "emergency_ro", "abort", "shutdown"];
+        let read_only = all.any(|option| given_up.contains(&option));
         if read_only && ["/", "/data"].contains(&place) {
             return Some(format!("{place} is read-only: {READ_ONLY}"));
         }
