@@ -524,7 +524,7 @@ fn a_route_that_is_named_after_itself_is_called_a_circle() {
         });
     let words = certificates.expect("refused").to_string();
     assert!(
-        words.ends_with("these routes name each other in a circle"),
+        words.ends_with(": host, line 1: these routes name each other in a circle: `self.url`"),
         "{words}"
     );
 }

@@ -537,7 +537,7 @@ mod tests {
         let ca = Authority::open_or_create(&folder.path().join("ca"), "Example").expect("a CA");
         let error = ca.issue(&folder.path().join("x"), &names(&["", " "]), ours());
         assert_eq!(
-            error.err().expect("refused").to_string(),
+            error.expect_err("refused").to_string(),
             format!(
                 "certificate in {}: no name is left to put into it",
                 folder.path().join("x").display()
