@@ -361,6 +361,13 @@ fn what_ext4_cannot_hold_is_refused_by_path_and_reason() {
         }),
         "`/etc`: its extended attributes take 5020 bytes outside of the inode, ext4 holds 4060"
     );
+    let long = format!("user.{}", "n".repeat(256));
+    assert_eq!(
+        refusal(&|tree, parent| {
+            tree.nodes[parent].xattrs.insert(long.clone(), vec![1]);
+        }),
+        format!("`/etc`: `{long}` cannot be the name of an extended attribute")
+    );
     assert_eq!(
         refusal(&|tree, _| {
             add(tree, 0, "lost+found", file(""));
