@@ -142,6 +142,22 @@ fn what_is_not_a_package_is_called_so() {
 }
 
 #[test]
+fn a_package_of_another_format_is_refused() {
+    let honest = package(CONTROL, "data.tar", &data(&[file("./x", "words")]));
+    // The first letter of the name `debian-binary`, and of the format that stands in it.
+    for (at, letter) in [(8, b'x'), (68, b'3')] {
+        let mut content = honest.clone();
+        content[at] = letter;
+        let mut bench = Bench::new();
+        bench.add("evil", &content);
+        assert_eq!(
+            bench.refusal(),
+            "evil:all=1: not a Debian package of format 2"
+        );
+    }
+}
+
+#[test]
 fn a_file_that_is_not_the_pinned_one_is_refused_before_it_is_read() {
     let mut bench = Bench::new();
     let content = package(CONTROL, "data.tar", &data(&[file("./x", "words")]));
