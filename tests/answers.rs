@@ -44,6 +44,24 @@ fn questions() -> Questions {
 }
 
 #[test]
+fn a_password_hash_on_the_kernel_command_line_is_refused() {
+    let key = "admin.password-hash".to_owned();
+    let line = [(key, "$6$x".to_owned())].into();
+    let problems = Answers::default().take(&line, &questions(), true);
+    let words: Vec<String> = problems
+        .iter()
+        .map(|one| one.line("the line", ""))
+        .collect();
+    assert_eq!(
+        words,
+        [
+            "the line: admin.password-hash: everybody may read the kernel command line; a password \
+          hash belongs in an answers file: muster answers init FILE"
+        ]
+    );
+}
+
+#[test]
 fn good_answers_become_the_site_that_stands_beside_them() {
     let questions = questions();
     for path in fixtures("answers") {

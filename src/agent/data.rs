@@ -195,6 +195,40 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_data_partition_that_is_damaged_or_cannot_be_mounted_says_what_to_do() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let (device, data) = (folder.path().join("disk"), folder.path().join("data"));
+        let refused = || bring(&device, &data).expect_err("refused").to_string();
+        let shown = device.display();
+        std::fs::write(&device, [0; 64 << 10]).expect("written");
+        let said = refused();
+        assert!(
+            said.starts_with("`e2fsck` exited with status 8\n")
+                && said.ends_with(&format!("repeat it with: e2fsck -p {shown}")),
+            "{said}"
+        );
+        let file = File::options().write(true).open(&device).expect("opened");
+        file.set_len(8 << 20).expect("room");
+        let image = device.to_string_lossy();
+        Program::new(["mkfs.ext4", "-q", image.as_ref()])
+            .run()
+            .expect("a file system");
+        // It is a file, and no device.
+        let error = match nix::unistd::geteuid().is_root() {
+            true => nix::Error::ENOTBLK,
+            false => nix::Error::EPERM,
+        };
+        assert_eq!(
+            refused(),
+            format!(
+                "cannot mount {shown} at {}: {error}; what the kernel says of it: journalctl -k \
+                 -p err",
+                data.display()
+            )
+        );
+    }
+
+    #[test]
     fn a_file_system_smaller_than_its_partition_is_seen() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = folder.path().join("disk");

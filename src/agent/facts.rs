@@ -27,7 +27,7 @@ impl Facts {
         let text = std::fs::read_to_string(&path).map_err(at(&path))?;
         serde_json::from_str(&text).map_err(|error| AgentError::Content {
             path,
-            reason: error.to_string(),
+            reason: format!("this image is damaged: {error}; write another one: muster build"),
         })
     }
 }

@@ -58,7 +58,9 @@ pub enum AgentError {
     #[error("{0}")]
     Partition(String),
     /// Mounting failed.
-    #[error("cannot mount {what} at {at}: {error}")]
+    #[error(
+        "cannot mount {what} at {at}: {error}; what the kernel says of it: journalctl -k -p err"
+    )]
     Mount {
         /// Device or directory.
         what: PathBuf,
@@ -76,7 +78,10 @@ pub enum AgentError {
         error: nix::Error,
     },
     /// No console to ask on.
-    #[error("questions are open and there is no console to ask them on; give answers instead")]
+    #[error(
+        "questions are open and there is no console to ask them on; add one, or give the host an \
+         answers file: muster answers init FILE"
+    )]
     NoConsole,
     /// Somebody else was faster.
     #[error("the questions were answered on another terminal in the meantime; those answers stay")]
@@ -99,6 +104,14 @@ pub enum AgentError {
 }
 
 impl AgentError {
+    /// What a host has been answered cannot be read.
+    fn damaged_site(path: PathBuf, error: &serde_json::Error) -> AgentError {
+        AgentError::Content {
+            path,
+            reason: format!("the answers of this host are damaged: {error}; restore the file"),
+        }
+    }
+
     /// What the kernel said, if it did.
     pub fn input_output(&self) -> Option<&io::Error> {
         match self {

@@ -68,10 +68,8 @@ pub fn facts(places: &Places, patience: Duration) -> Result<Facts> {
     let image = Image::read(&places.root)?;
     let path = places.site();
     let text = std::fs::read_to_string(&path).map_err(at(&path))?;
-    let site: Site = serde_json::from_str(&text).map_err(|error| AgentError::Content {
-        path,
-        reason: error.to_string(),
-    })?;
+    let site: Site =
+        serde_json::from_str(&text).map_err(|error| AgentError::damaged_site(path, &error))?;
     let plan = Plan::new(&image.stack);
     let address = own_address(site.network.get(&image.role), patience);
     let mut facts = Facts::new(

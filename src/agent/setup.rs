@@ -109,10 +109,7 @@ fn stored(root: &Path) -> Result<Option<Site>> {
     match std::fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text)
             .map(Some)
-            .map_err(|error| AgentError::Content {
-                path,
-                reason: error.to_string(),
-            }),
+            .map_err(|error| AgentError::damaged_site(path, &error)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(at(&path)(error)),
     }
@@ -187,7 +184,8 @@ fn unattended(found: &Found, questions: &Questions) -> (Answers, Vec<String>) {
 /// Keeps an answer as it is given, for a power cut may come; applies the keyboard.
 fn remember(root: &Path, id: &str, answers: &Answers, asker: &mut dyn Asker) -> io::Result<()> {
     let partial = root.join(OWN).join(PARTIAL);
-    durable::write(&partial, answers.to_toml().as_bytes(), 0o600, None)?;
+    durable::write(&partial, answers.to_toml().as_bytes(), 0o600, None)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", partial.display())))?;
     match answers.values.get(KEYBOARD) {
         Some(layout) if id == KEYBOARD => {
             if !host::has_keyboard(root, layout) {

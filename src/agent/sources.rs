@@ -82,7 +82,8 @@ fn smbios(sys: &Path) -> Result<Option<String>> {
             Some(text) => Ok(Some(text)),
             None => Err(AgentError::Content {
                 path,
-                reason: "muster.answers is not the base64 of a text".into(),
+                reason: "muster.answers is not the base64 of a text; make it with: base64 -w0 muster.toml"
+                    .into(),
             }),
         };
     }
@@ -220,7 +221,9 @@ mod tests {
         std::fs::write(entry.join("raw"), b"\x0b\x05\0\0\x01muster.answers=%%%\0\0").expect("w");
         let error = smbios(sys.path()).expect_err("refused").to_string();
         assert!(
-            error.ends_with("muster.answers is not the base64 of a text"),
+            error.ends_with(
+                ": muster.answers is not the base64 of a text; make it with: base64 -w0 muster.toml"
+            ),
             "{error}"
         );
     }

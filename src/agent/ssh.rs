@@ -20,7 +20,9 @@ pub fn host_key(root: &Path) -> Result<String> {
         ["ssh-ed25519", _] => Ok(words.join(" ")),
         _ => Err(AgentError::Content {
             path: public,
-            reason: "this is not an SSH key".into(),
+            reason: "this is not the public half of an SSH key; make it anew with: ssh-keygen -y \
+                     -f /var/lib/muster/ssh/ssh_host_ed25519_key"
+                .into(),
         }),
     }
 }

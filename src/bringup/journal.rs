@@ -469,6 +469,40 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_that_has_grown_large_is_compacted_when_it_is_opened() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("journal");
+        let record = |task: &str, output: String| {
+            encode(&Record {
+                v: FORMAT,
+                at: "2026-01-01T00:00:00Z".into(),
+                image: "image".into(),
+                task: task.into(),
+                entry: Entry::Failed {
+                    attempt: 1,
+                    reason: "it failed".into(),
+                    output,
+                },
+            })
+        };
+        let last = record("b", "last".into());
+        let mut text = record("a", "x".repeat(1 << 20)).repeat(4);
+        text.truncate(COMPACT_FROM);
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        for (more, length) in [("", text.len()), (&*text, 0)] {
+            std::fs::write(&path, format!("{text}{more}{last}")).expect("written");
+            let before = History::read(&path).expect("sound");
+            drop(Journal::open(&path, "image").expect("opened"));
+            let after = std::fs::metadata(&path).expect("the file").len() as usize;
+            match length {
+                0 => assert!(after < 2 << 20, "{after} bytes"),
+                _ => assert_eq!(after, length + last.len()),
+            }
+            assert_eq!(History::read(&path).expect("sound").tasks, before.tasks);
+        }
+    }
+
+    #[test]
     fn compacting_keeps_every_state_and_count() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("journal");

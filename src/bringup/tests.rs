@@ -299,6 +299,25 @@ fn a_failure_stops_its_dependants_only_and_shows_why_and_what_next() {
 }
 
 #[test]
+fn an_each_that_gives_no_list_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = "[[step]]\nid = \"lists\"\neach = \"{{ site.organisation.name }}\"\n\
+        directory = \"DIR/{{ item }}\"\nmode = \"0755\"\nowner = \"root:root\"\n";
+    let (executor, _) = executor(directory.path(), &[("a", text)], "i", quick());
+    let summary = executor.run().expect("the journal");
+    assert_eq!(summary.failed, ["office/a/lists"]);
+    let status = Status::of(
+        executor.facts(),
+        executor.jobs(),
+        &executor.board().reports(),
+    );
+    assert_eq!(
+        status.attention[0].reason,
+        "office/a/lists: `each` must give a JSON list: expected value at line 1 column 1"
+    );
+}
+
+#[test]
 fn a_red_probe_says_why_and_turns_green_when_the_cause_is_gone() {
     let directory = tempfile::tempdir().expect("a directory");
     let (held, port) = listener();
@@ -482,6 +501,32 @@ fn every_template_of_the_stack_starter_renders_on_every_base() {
         }
         assert!(problems.is_empty(), "{base}:\n{}", problems.join("\n"));
     }
+}
+
+#[test]
+fn a_route_that_is_named_after_itself_is_called_a_circle() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut stack = Stack::load(&Source::new(None), "starter", None).expect("the stack");
+    let needs = stack
+        .services
+        .values_mut()
+        .flat_map(|one| one.needs.values_mut());
+    for need in needs.filter(|need| need.interface == "route") {
+        need.with.insert("host".into(), "{{ self.url }}".into());
+    }
+    let facts = facts(stack, site(), "i", Places::below(directory.path()));
+    let renderer = Renderer::new(Arc::clone(&facts));
+    let certificates = super::job::jobs(&facts)
+        .into_iter()
+        .find_map(|job| match job.work {
+            Work::Certificates(instance) => renderer.certificate_names(&instance).err(),
+            _ => None,
+        });
+    let words = certificates.expect("refused").to_string();
+    assert!(
+        words.ends_with(": host, line 1: these routes name each other in a circle: `self.url`"),
+        "{words}"
+    );
 }
 
 #[test]

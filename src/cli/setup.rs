@@ -143,6 +143,11 @@ fn left(error: AgentError) -> miette::Report {
             help = "what was answered is kept; go on with: muster setup",
             "the questions were left before their end: {why}"
         ),
+        AgentError::Dialogue(DialogueError::Keep(_)) => miette!(
+            help = "make room or mend the disk: df -h /data; journalctl -k -p err; then go on \
+                    with: muster setup",
+            "{error}"
+        ),
         AgentError::Answered => miette!(help = "see how it stands with: muster status", "{error}"),
         error => miette!("{error}"),
     }
@@ -284,6 +289,17 @@ mod tests {
         assert_eq!(
             report.help().expect("a help").to_string(),
             "what was answered is kept; go on with: muster setup"
+        );
+        let full = io::ErrorKind::StorageFull.into();
+        let report = left(AgentError::Dialogue(DialogueError::Keep(full)));
+        assert_eq!(
+            report.to_string(),
+            "cannot keep the answers: no storage space"
+        );
+        assert_eq!(
+            report.help().expect("a help").to_string(),
+            "make room or mend the disk: df -h /data; journalctl -k -p err; then go on with: \
+             muster setup"
         );
     }
 

@@ -5,7 +5,7 @@ use crate::bringup::places::Places;
 use crate::bringup::status::{Outcome, Status};
 use crate::console::matrix;
 use jiff::Timestamp;
-use miette::{IntoDiagnostic, WrapErr, miette};
+use miette::{IntoDiagnostic, miette};
 use std::io::IsTerminal;
 
 /// Options of `status`.
@@ -67,9 +67,12 @@ pub fn last(places: &Places, command: &str) -> miette::Result<Status> {
 
 /// Reads a status.
 pub fn parse(text: &str) -> miette::Result<Status> {
-    serde_json::from_str(text)
-        .into_diagnostic()
-        .wrap_err("the status is of another muster")
+    serde_json::from_str(text).map_err(|error| {
+        miette!(
+            help = "the agent writes it anew: systemctl restart muster-agent",
+            "the status is of another muster: {error}"
+        )
+    })
 }
 
 /// Prints it and gives the exit code.

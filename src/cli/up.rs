@@ -75,7 +75,7 @@ fn forward(text: &str) -> Result<(u16, u16), String> {
     let (guest, host) = text.split_once('=').ok_or("write it as 443=8443")?;
     let port = |text: &str| {
         text.parse::<u16>()
-            .map_err(|_| format!("{text} is not a port"))
+            .map_err(|_| format!("{text} is not the number of a port; write it as 443=8443"))
     };
     match (port(guest)?, port(host)?) {
         (_, host) if host < 1024 => Err(format!("{host} is below 1024")),

@@ -10,7 +10,7 @@ use crate::bringup::journal::History;
 use crate::bringup::places::Places;
 use crate::bringup::prober::Prober;
 use crate::bringup::status::Status;
-use miette::{IntoDiagnostic, WrapErr, miette};
+use miette::{IntoDiagnostic, miette};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -66,11 +66,15 @@ fn by_agent(mut agent: UnixStream) -> miette::Result<Status> {
     agent
         .set_read_timeout(Some(PATIENCE))
         .and_then(|()| agent.read_to_string(&mut text))
-        .into_diagnostic()
-        .wrap_err("the agent did not answer")?;
+        .map_err(|error| {
+            miette!(
+                help = "see what it does: journalctl -u muster-agent",
+                "the agent did not answer: {error}"
+            )
+        })?;
     if text.is_empty() {
         return Err(miette!(
-            help = "journalctl -u muster-agent",
+            help = "see why: journalctl -u muster-agent",
             "the agent stopped while it was asked"
         ));
     }
@@ -78,9 +82,12 @@ fn by_agent(mut agent: UnixStream) -> miette::Result<Status> {
 }
 
 fn by_ourselves(places: &Places) -> miette::Result<Status> {
-    let facts = facts(places, Duration::ZERO)
-        .into_diagnostic()
-        .wrap_err("this host is not set up")?;
+    let facts = facts(places, Duration::ZERO).map_err(|error| {
+        miette!(
+            help = "answer its questions: sudo muster setup; or see: systemctl status muster-setup",
+            "this host is not set up: {error}"
+        )
+    })?;
     say!("The agent is not running; probing without it.");
     let facts = Arc::new(facts);
     let jobs = job::jobs(&facts);

@@ -1,11 +1,11 @@
 //! The disk of an image: partition table, boot loader and filesystems in their places.
 
-use super::disk::gpt::{self, Guid, Table};
+use super::disk::gpt::{self, GptError, Guid, Table};
 use super::disk::qcow2;
 use super::error::Error;
 use super::filesystem::ext4::Ext4;
 use super::filesystem::fat::Fat;
-use super::filesystem::{BlockSink, Filesystem, Window};
+use super::filesystem::{BlockSink, Filesystem, FilesystemError, Window};
 use super::grub::Loader;
 use super::identity::uuid;
 use super::job::{Format, Job};
@@ -78,7 +78,10 @@ impl Disk {
         let lba = bios.start / gpt::SECTOR;
         self.table()?
             .write(&loader.boot_code(lba)?, out)
-            .map_err(|error| Error::Layout(format!("the partition table: {error}")))?;
+            .map_err(|error| match error {
+                GptError::Io(source) => failed()(source),
+                other => Error::Layout(format!("the partition table: {other}")),
+            })?;
         out.write_at(bios.start, &loader.core_image(lba, bios.size)?)
             .map_err(failed())?;
         let esp = loader.esp(configuration, self.epoch);
@@ -140,7 +143,7 @@ impl Disk {
         };
         format
             .write(tree, partition.size, &window)
-            .map_err(|error| Error::Layout(format!("the partition {name}: {error}")))
+            .map_err(|error| told(name, error))
     }
 
     fn partition(&self, name: &str) -> Result<&Partition, Error> {
@@ -149,5 +152,75 @@ impl Disk {
             .iter()
             .find(|partition| partition.name == name);
         found.ok_or_else(|| Error::Layout(format!("image/layout.toml has no partition {name}")))
+    }
+}
+
+/// What a partition that could not be made means for the image.
+fn told(name: &str, error: FilesystemError) -> Error {
+    match error {
+        FilesystemError::Write(source) => Error::io("cannot write", "the disk")(source),
+        FilesystemError::Read { path, source } => Error::io("cannot read", path)(source),
+        error @ FilesystemError::TooSmall { .. } => Error::Layout(format!(
+            "the partition {name}: {error}; leave packages out of the role, or give it more in \
+             image/layout.toml: --profiles DIR"
+        )),
+        error => Error::Layout(format!("the partition {name}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::tree::{Content, Kind, Node};
+
+    /// Writes a tree with this one file to `/dev/full`.
+    fn refused(content: Option<Content>, size: u64) -> (String, String) {
+        let mut tree = Tree::empty(0);
+        if let Some(content) = content {
+            let node = Node {
+                kind: Kind::File(content),
+                ..tree.nodes[0].clone()
+            };
+            tree.nodes.push(node);
+            if let Kind::Directory(names) = &mut tree.nodes[0].kind {
+                names.insert(b"file".to_vec(), 1);
+            }
+        }
+        let full = File::options().write(true).open("/dev/full");
+        let full = full.expect("a full disk");
+        let error = Ext4::new("data", [1; 16], 0).write(&tree, size, &full);
+        let error = told("data", error.expect_err("refused"));
+        (error.to_string(), error.hint())
+    }
+
+    #[test]
+    fn a_partition_that_cannot_be_made_says_why_and_what_to_do() {
+        assert_eq!(
+            refused(None, 64 << 20),
+            (
+                "cannot write the disk: No space left on device (os error 28)".into(),
+                "the disk is full: see where with df -h, make room and build again, which goes on \
+                 from the cache; or build elsewhere with --out DIR"
+                    .into()
+            )
+        );
+        let gone = Content::Path {
+            path: "/nonexistent".into(),
+            size: 2 << 20,
+        };
+        assert_eq!(
+            refused(Some(gone), 64 << 20).0,
+            "cannot read /nonexistent: No such file or directory (os error 2)"
+        );
+        let (words, _) = refused(None, 1 << 20);
+        assert!(
+            words.starts_with(
+                "the partition data: 1048576 bytes are too few for this tree, which needs "
+            ) && words.ends_with(
+                " bytes as ext4; leave packages out of the role, or give it more in \
+                     image/layout.toml: --profiles DIR"
+            ),
+            "{words}"
+        );
     }
 }

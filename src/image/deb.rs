@@ -23,6 +23,8 @@ const HEADERS: u64 = 1 << 20;
 const TRAILER: u64 = 1 << 20;
 /// Bytes of a control archive, which is kept in memory: scripts, and lists of files.
 const CONTROL: u64 = 64 << 20;
+/// Bytes that the files of any package may hold, whatever it announces.
+pub const LARGEST: u64 = 32 << 30;
 /// Bytes that unpacking xz may take: `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
 /// Power of two of the bytes that unpacking zstd may take: `zstd -19` needs 8 MiB.
@@ -166,9 +168,13 @@ impl<'b> Tar<'b> {
             if count > MEMBERS {
                 return Err(bad(format!("{member} has more than {MEMBERS} members")));
             }
-            bytes = bytes.saturating_add(entry.size());
+            // Names are kept until the end, and are no less than the files.
+            let link = entry.link_name_bytes().map_or(0, |link| link.len());
+            let names = (entry.path_bytes().len() + link) as u64;
+            bytes = bytes.saturating_add(entry.size()).saturating_add(names);
             if bytes > room {
                 let announced = match member {
+                    "data.tar" if room == LARGEST => ", the most that a package may hold",
                     "data.tar" => ", which its Installed-Size does not announce",
                     _ => "",
                 };

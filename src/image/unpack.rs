@@ -33,11 +33,11 @@ pub struct Loaded<'a> {
 
 /// Bytes that the files of a package may hold: four times what it announces, since
 /// `Installed-Size` (deb-control(5)) is an estimate in KiB; 256 MiB for one that announces
-/// little or nothing, 32 GiB for one that announces anything.
+/// little or nothing, and never more than [`deb::LARGEST`].
 fn room(control: &Control) -> u64 {
     let announced = control.field("Installed-Size").unwrap_or_default();
     let announced = announced.parse().unwrap_or(0_u64).saturating_mul(1024);
-    announced.saturating_mul(4).clamp(256 << 20, 32 << 30)
+    announced.saturating_mul(4).clamp(256 << 20, deb::LARGEST)
 }
 
 /// What unpacking one package leaves for dpkg's database.

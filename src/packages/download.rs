@@ -70,7 +70,9 @@ impl DownloadError {
             DownloadError::Digest { .. }
                 | DownloadError::Size { .. }
                 | DownloadError::Endless { .. }
-                | DownloadError::Http(HttpError::Status { status: 416, .. })
+                | DownloadError::Http(
+                    HttpError::Part { .. } | HttpError::Status { status: 416, .. }
+                )
         )
     }
 }
@@ -171,10 +173,6 @@ fn attempt(
     };
     let mut digest = Sha256::new();
     let mut have = file.metadata().map_err(cache)?.len();
-    if have > wanted.size {
-        file.set_len(0).map_err(cache)?;
-        have = 0;
-    }
     file.seek(SeekFrom::Start(0)).map_err(cache)?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -201,7 +199,7 @@ fn attempt(
                 wanted: wanted.size,
             });
         }
-        let mut body = reply.body.take(wanted.size - have + 1);
+        let mut body = reply.body;
         let mut pace = transport.pace();
         loop {
             let read = body

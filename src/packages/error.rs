@@ -145,7 +145,9 @@ impl PackagesError {
             PackagesError::Accounts { .. } => {
                 Some("give it the same id in the `account` tables of both bases")
             }
-            PackagesError::Thread(_) => Some("end other programs, or see the limit: ulimit -u"),
+            PackagesError::Thread(_) => {
+                Some("end other programs, or see the limits: ulimit -u; ulimit -v")
+            }
         }
     }
 }
@@ -192,6 +194,13 @@ fn suite_hint(error: &SuiteError) -> Option<&'static str> {
             ..
         } => Some(TLS_HINT),
         SuiteError::Fetch {
+            source: HttpError::Scheme { .. },
+            ..
+        } => Some(
+            "change it where it stands: `mirror` of the archive in its base, or [mirrors] of \
+             ~/.config/muster/config.toml",
+        ),
+        SuiteError::Fetch {
             source: HttpError::Missing { .. },
             ..
         } => Some(
@@ -208,6 +217,12 @@ fn suite_hint(error: &SuiteError) -> Option<&'static str> {
             ..
         } => Some(
             "what came is no release file at all: see in a browser whether this network first wants a login, and whether the mirror's URL leads where it should",
+        ),
+        SuiteError::Signature {
+            source: OpenPgpError::Keys(_),
+            ..
+        } => Some(
+            "mend the `keys` of this archive in its base, or take them from its publisher anew",
         ),
         SuiteError::Signature { .. } => Some(
             "the mirror may be wrong or tampered with; try another one with --mirror URL. Keys of an archive stand in its base under profiles/bases",

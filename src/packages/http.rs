@@ -73,6 +73,12 @@ pub enum HttpError {
         /// Status code.
         status: u16,
     },
+    /// The mirror resumes elsewhere than it was asked to.
+    #[error("{url}: the mirror sends another part of the file than it was asked for")]
+    Part {
+        /// URL.
+        url: String,
+    },
     /// Nobody answers there.
     #[error("{url}: {reason}")]
     Unreachable {
@@ -229,6 +235,7 @@ impl Transport {
         match status {
             200 => Ok(reply(0)),
             206 if starts_at == Some(offset) => Ok(reply(offset)),
+            206 => Err(HttpError::Part { url }),
             404 | 410 => Err(HttpError::Missing { url, status }),
             _ => Err(HttpError::Status { url, status }),
         }

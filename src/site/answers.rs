@@ -78,7 +78,10 @@ pub enum Reason {
         value: String,
     },
     /// A secret where everybody reads.
-    #[error("the kernel command line is public; a password hash does not go there")]
+    #[error(
+        "everybody may read the kernel command line; a password hash belongs in an answers file: \
+         muster answers init FILE"
+    )]
     Public,
 }
 

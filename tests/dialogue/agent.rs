@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 /// Namespaces that an ordinary person may make too. The host has terminals, nothing to write
 /// away to and random numbers; nothing of it reaches this machine's name, network or mounts.
 const ENTER: &str = "\
-    mount --rbind /dev/pts \"$1/dev/pts\"\n\
-    for device in null random urandom; do mount --bind \"/dev/$device\" \"$1/dev/$device\"; done\n\
-    exec chroot \"$1\" /muster agent setup";
+    root=$1; shift\n\
+    mount --rbind /dev/pts \"$root/dev/pts\"\n\
+    for device in null random urandom; do mount --bind \"/dev/$device\" \"$root/dev/$device\"; done\n\
+    exec chroot \"$root\" /muster \"$@\"";
 
 /// A host before its first answer.
 pub struct Host {
@@ -74,6 +75,16 @@ impl Host {
             let log = log.append(true).create(true).open(self.path(name));
             Stdio::from(log.expect("a log"))
         };
+        let mut command = self.muster(&["agent", "setup"]);
+        command.stdout(log("out.log")).stderr(log("err.log"));
+        if let Some(term) = term {
+            command.env("TERM", term);
+        }
+        Agent(command.spawn().expect("unshare starts"))
+    }
+
+    /// A command of this host, by root, who sits at no terminal.
+    fn muster(&self, words: &[&str]) -> Command {
         let mut command = Command::new("unshare");
         let user = (!nix::unistd::geteuid().is_root()).then_some("--map-root-user");
         command
@@ -81,14 +92,22 @@ impl Host {
             .args(user)
             .args(["sh", "-ec", ENTER, "sh"])
             .arg(self.folder.path())
+            .args(words)
             .env_remove("TERM")
-            .stdin(Stdio::null())
-            .stdout(log("out.log"))
-            .stderr(log("err.log"));
-        if let Some(term) = term {
-            command.env("TERM", term);
-        }
-        Agent(command.spawn().expect("unshare starts"))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What such a command says on standard error, on one line, and how it ends.
+    pub fn says(&self, words: &[&str]) -> (String, Option<i32>) {
+        let output = self.muster(words).output().expect("unshare starts");
+        (tight(&output.stderr), output.status.code())
+    }
+
+    /// What the agent has said on standard error so far, on one line.
+    pub fn has_said(&self) -> String {
+        tight(&std::fs::read(self.path("err.log")).unwrap_or_default())
     }
 
     /// The site, once everything is answered.
@@ -160,6 +179,14 @@ impl Agent {
     pub fn runs(&mut self) -> bool {
         self.0.try_wait().expect("a child").is_none()
     }
+}
+
+/// Words alone, without what a report draws around them.
+fn tight(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let words = said.split_whitespace();
+    let words = words.filter(|word| !["×", "│", "╰─▶", "├─▶"].contains(word));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The mode of a file.

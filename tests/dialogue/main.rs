@@ -5,6 +5,7 @@ mod hang_ups;
 mod keys;
 mod killed;
 mod person;
+mod refused;
 mod secret;
 mod serial;
 mod terminals;

@@ -183,6 +183,92 @@ fn a_damaged_second_table_is_written_anew_though_the_first_says_it_is_there() {
     );
 }
 
+/// Little-endian numbers at places of the header.
+type Change<'a> = &'a [(usize, u64, usize)];
+
+/// What is said of a disk whose first table was changed and whose second one is gone: in its
+/// header, then in its first entry, with checksums that fit.
+fn refusal(header: Change<'_>, entry: Change<'_>) -> String {
+    let folder = scratch();
+    let table = table();
+    let file = create(&folder.path().join("disk"), table.size);
+    table.write(&[], &file).unwrap();
+    file.write_all_at(&[0; 512], table.size - SECTOR).unwrap();
+    let mut start = vec![0; 34 * SECTOR as usize];
+    file.read_exact_at(&mut start, 0).unwrap();
+    let put = |bytes: &mut [u8], (at, value, length): (usize, u64, usize)| {
+        bytes[at..at + length].copy_from_slice(&value.to_le_bytes()[..length]);
+    };
+    let crc = |bytes: &[u8]| {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        u64::from(crc.sum())
+    };
+    for change in entry {
+        put(&mut start[1024..], *change);
+    }
+    let sum = crc(&start[1024..]);
+    put(&mut start[512..], (88, sum, 4));
+    let length = header.iter().find(|change| change.0 == 12);
+    let length = length.map_or(92, |change| change.1 as usize);
+    for change in header {
+        put(&mut start[512..], *change);
+    }
+    if header.iter().all(|change| change.0 != 16) {
+        put(&mut start[512..], (16, 0, 4));
+        let sum = crc(&start[512..512 + length.min(512)]);
+        put(&mut start[512..], (16, sum, 4));
+    }
+    file.write_all_at(&start, 0).unwrap();
+    let error = grow::grow(&file).unwrap_err();
+    let mut after = vec![0; start.len()];
+    file.read_exact_at(&mut after, 0).unwrap();
+    assert!(after == start, "{error}: the disk was written to");
+    error.to_string()
+}
+
+#[test]
+fn a_table_that_makes_no_sense_is_refused_and_left_as_it_is() {
+    for (header, entry, what) in [
+        (&[(0, 0, 1)][..], &[][..], "no header"),
+        (&[(12, 91, 4)], &[], "a header of impossible length"),
+        (&[(12, 513, 4)], &[], "a header of impossible length"),
+        (&[(16, 7, 4)], &[], "a damaged header"),
+        (&[(24, 2, 8)], &[], "a damaged header"),
+        (&[(80, 129, 4)], &[], "a table of an unusual size"),
+        (&[(84, 256, 4)], &[], "a table of an unusual size"),
+        (&[(88, 7, 4)], &[], "damaged entries for the header"),
+        (&[(72, u64::MAX, 8)], &[], "a bad place"),
+        (
+            &[],
+            &[(32, 33, 8)],
+            "the partition `bios` has no valid place",
+        ),
+        (
+            &[],
+            &[(40, 40, 8)],
+            "the partition `bios` has no valid place",
+        ),
+        (
+            &[],
+            &[(40, u64::MAX / 512 - 33, 8)],
+            "the partition `bios` has no valid place",
+        ),
+    ] {
+        assert_eq!(
+            refusal(header, entry),
+            format!("no valid GUID partition table: {what} in sector 1")
+        );
+    }
+    for sector in [1 << 40, u64::MAX / 512] {
+        let said = refusal(&[(72, sector, 8)], &[]);
+        assert!(
+            said.starts_with("cannot access the partition table: "),
+            "{said}"
+        );
+    }
+}
+
 #[test]
 fn a_disk_without_a_table_is_refused() {
     let folder = scratch();
@@ -194,7 +280,7 @@ fn a_disk_without_a_table_is_refused() {
     let file = create(&folder.path().join("disk"), 100);
     assert_eq!(
         grow::grow(&file).unwrap_err().to_string(),
-        "cannot access the partition table"
+        "cannot access the partition table: failed to fill whole buffer"
     );
 }
 

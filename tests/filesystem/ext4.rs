@@ -322,6 +322,29 @@ fn what_ext4_cannot_hold_is_refused_by_path_and_reason() {
         kind(Kind::CharDevice(5000, 1)),
         "`/etc/x`: 5000:1 cannot be a device number"
     );
+    let huge = |size| {
+        let path = "/nonexistent".into();
+        kind(Kind::File(Content::Path { path, size }))
+    };
+    assert_eq!(
+        huge((u64::from(u32::MAX) << 12) + 1),
+        "`/etc/x`: ext4 holds at most 17592186040320 bytes in a file"
+    );
+    assert_eq!(
+        huge(1 << 30),
+        "cannot read `/nonexistent`: No such file or directory (os error 2)"
+    );
+    assert_eq!(
+        refusal(&|tree, parent| {
+            let node = add(tree, parent, "f", file(""));
+            (1..=65_000).for_each(|n| link(tree, parent, format!("l{n}"), node));
+        }),
+        "`/etc/l9999`: ext4 holds at most 65000 names of one file"
+    );
+    assert_eq!(
+        refusal(&|tree, parent| tree.nodes[parent].mode = 0o10_755),
+        "`/etc`: mode 10755 is more than permission bits"
+    );
     assert_eq!(
         refusal(&|tree, parent| link(tree, parent, "self", parent)),
         "`/etc/self`: a directory cannot have two names"
@@ -338,6 +361,13 @@ fn what_ext4_cannot_hold_is_refused_by_path_and_reason() {
         }),
         "`/etc`: its extended attributes take 5020 bytes outside of the inode, ext4 holds 4060"
     );
+    let long = format!("user.{}", "n".repeat(256));
+    assert_eq!(
+        refusal(&|tree, parent| {
+            tree.nodes[parent].xattrs.insert(long.clone(), vec![1]);
+        }),
+        format!("`/etc`: `{long}` cannot be the name of an extended attribute")
+    );
     assert_eq!(
         refusal(&|tree, _| {
             add(tree, 0, "lost+found", file(""));
@@ -351,6 +381,26 @@ fn what_ext4_cannot_hold_is_refused_by_path_and_reason() {
     assert_eq!(
         label.minimum_size(&empty_tree()).unwrap_err().to_string(),
         "ext4: the label `seventeen-letters` is longer than 16 bytes"
+    );
+}
+
+#[test]
+fn a_tree_larger_than_any_ext4_and_a_full_disk_are_called_so() {
+    let endless = Ext4 {
+        free: 1 << 50,
+        ..format()
+    };
+    assert_eq!(
+        endless.minimum_size(&empty_tree()).unwrap_err().to_string(),
+        "the tree passes what ext4 can hold: more than 17592186040320 bytes"
+    );
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(
+        format()
+            .write(&empty_tree(), 64 * MIB, &full)
+            .unwrap_err()
+            .to_string(),
+        "cannot write the filesystem: No space left on device (os error 28)"
     );
 }
 

@@ -163,6 +163,14 @@ fn what_fat_cannot_hold_is_refused_by_path_and_reason() {
     );
     assert_eq!(
         refusal(&|tree, parent| {
+            let (path, size) = ("/nonexistent".into(), 1 << 32);
+            let huge = Kind::File(Content::Path { path, size });
+            add(tree, parent, "huge", node(huge));
+        }),
+        "`/EFI/huge`: FAT holds files below 4 GiB"
+    );
+    assert_eq!(
+        refusal(&|tree, parent| {
             add(tree, parent, "boot", file(""));
             add(tree, parent, "BOOT", file(""));
         }),

@@ -49,6 +49,37 @@ fn hostile_members_are_refused_with_their_reason() {
     }
 }
 
+/// What is said of a package whose one member has this header.
+fn of_member(change: &dyn Fn(&mut tar::Header)) -> String {
+    let mut bytes = data(&[file("./usr/x", "words")]);
+    let mut header = tar::Header::from_byte_slice(&bytes[..512]).clone();
+    change(&mut header);
+    header.set_cksum();
+    bytes[..512].copy_from_slice(header.as_bytes());
+    let mut bench = Bench::new();
+    bench.add("evil", &package(CONTROL, "data.tar", &bytes));
+    bench.refusal()
+}
+
+#[test]
+fn members_whose_headers_make_no_sense_are_refused() {
+    for kind in [b'D', b'M', b'V', b'!'] {
+        assert_eq!(
+            of_member(&|header| header.set_entry_type(tar::EntryType::new(kind))),
+            format!(
+                "evil: refused to unpack ./usr/x: its tar type `{}` has no place in a package",
+                char::from(kind)
+            )
+        );
+    }
+    let out_of_range = "evil:all=1: data.tar cannot be read: an owner has the id 4294967296";
+    assert_eq!(of_member(&|header| header.set_uid(1 << 32)), out_of_range);
+    assert_eq!(of_member(&|header| header.set_gid(1 << 32)), out_of_range);
+    let no_number = of_member(&|header| header.as_gnu_mut().unwrap().mode = *b"nomode!\0");
+    let start = "evil:all=1: data.tar cannot be read: ";
+    assert!(no_number.starts_with(start), "{no_number}");
+}
+
 #[test]
 fn device_nodes_in_dev_are_left_to_the_kernel() {
     let mut bench = Bench::new();
@@ -94,10 +125,12 @@ fn a_package_cut_short_is_an_error() {
 #[test]
 fn what_is_not_a_package_is_called_so() {
     let folder = tempfile::tempdir().unwrap();
-    let error = control_of(folder.path(), b"<html>not found</html>")
-        .unwrap_err()
-        .to_string();
-    assert!(error.starts_with("x: not a Debian package: "), "{error}");
+    for page in [&b"<html>not found</html>"[..], b"gone"] {
+        assert_eq!(
+            control_of(folder.path(), page).unwrap_err().to_string(),
+            "x: not a Debian package: it does not begin as an ar archive does"
+        );
+    }
     let error = control_of(folder.path(), &package(CONTROL, "data.tar.rar", b"")).map(|_| ());
     assert!(error.is_ok());
     let mut bench = Bench::new();
@@ -106,6 +139,22 @@ fn what_is_not_a_package_is_called_so() {
         bench.refusal(),
         "evil:all=1: data.tar.rar: unknown compression"
     );
+}
+
+#[test]
+fn a_package_of_another_format_is_refused() {
+    let honest = package(CONTROL, "data.tar", &data(&[file("./x", "words")]));
+    // The first letter of the name `debian-binary`, and of the format that stands in it.
+    for (at, letter) in [(8, b'x'), (68, b'3')] {
+        let mut content = honest.clone();
+        content[at] = letter;
+        let mut bench = Bench::new();
+        bench.add("evil", &content);
+        assert_eq!(
+            bench.refusal(),
+            "evil:all=1: not a Debian package of format 2"
+        );
+    }
 }
 
 #[test]

@@ -347,3 +347,33 @@ fn without_an_ssh_client_the_package_that_has_it_is_named() {
         );
     }
 }
+
+#[test]
+fn a_guest_that_no_ssh_reaches_is_named_with_its_console() {
+    let here = Workstation::new();
+    here.up();
+    let key = format!("ssh-ed25519 {}", "A".repeat(68));
+    let event = serde_json::json!({ "event": "ssh-host-key", "key": key });
+    fs::write(here.place("events.jsonl"), format!("{event}\n")).unwrap();
+    // The guest has no server; nobody listens where its record now says that it has one.
+    let record = here.place("machine.json");
+    let mut machine: serde_json::Value =
+        serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = listener.local_addr().unwrap().port();
+    drop(listener);
+    for forward in machine["forwards"].as_array_mut().unwrap() {
+        if forward["guest"] == 22 {
+            forward["host"] = closed.into();
+        }
+    }
+    fs::write(&record, machine.to_string()).unwrap();
+    let (code, said) = here.says_to(&["status", "tiny"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.ends_with(
+            "× box could not be reached over ssh help: watch it with: muster console tiny"
+        ),
+        "{said}"
+    );
+}

@@ -37,6 +37,11 @@ pub struct Suite {
     pub stale: Option<&'static str>,
     /// Bytes that the packed index holds and the release file does not speak of.
     pub swollen: usize,
+    /// What the release file says of the size of the unpacked index, instead of the truth;
+    /// at 0 it speaks of the packed one alone.
+    pub said: Option<u64>,
+    /// Whether unpacking the index takes 2 GiB of memory.
+    pub hungry: bool,
     pub digest: HashAlgorithm,
     pub signature_lives: Option<u32>,
 }
@@ -56,6 +61,8 @@ impl Suite {
             lines: "",
             stale: None,
             swollen: 0,
+            said: None,
+            hungry: false,
             digest: HashAlgorithm::Sha256,
             signature_lives: None,
         }
@@ -120,10 +127,17 @@ impl Miniature {
         for (component, stanzas) in &suite.components {
             let index = self.complete(stanzas);
             let plain = format!("{component}/binary-amd64/Packages");
-            listed += &line(index.as_bytes(), &plain);
+            match suite.said {
+                None => listed += &line(index.as_bytes(), &plain),
+                Some(0) => {}
+                Some(size) => listed += &format!(" {} {size} {plain}\n", "0".repeat(64)),
+            }
             let swollen = index + &"\n".repeat(suite.swollen);
             for suffix in [suite.suffix].iter().chain(suite.also) {
-                let packed = pack(swollen.as_bytes(), suffix);
+                let packed = match suite.hungry {
+                    true => pack_hungry(swollen.as_bytes(), suffix),
+                    false => pack(swollen.as_bytes(), suffix),
+                };
                 let name = format!("{plain}{suffix}");
                 listed += &line(&packed, &name);
                 let place = if suite.by_hash {
@@ -332,6 +346,27 @@ fn pack(bytes: &[u8], suffix: &str) -> Vec<u8> {
         ".zst" => zstd::encode_all(bytes, 1).unwrap(),
         _ => bytes.to_vec(),
     }
+}
+
+/// Packs as `.xz` or `.zst` so that unpacking takes 2 GiB of memory.
+pub fn pack_hungry(bytes: &[u8], suffix: &str) -> Vec<u8> {
+    if suffix == ".zst" {
+        let mut writer = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        writer.window_log(31).unwrap();
+        writer.write_all(bytes).unwrap();
+        return writer.finish().unwrap();
+    }
+    let mut stream = pack(bytes, ".xz");
+    // xz file format, 3.1: after 12 bytes the header of the first block, its size in words less
+    // one, flags, the LZMA2 filter (0x21, one byte of properties), padding, CRC32.
+    let size = (usize::from(stream[12]) + 1) * 4;
+    let (start, end) = (12, 12 + size - 4);
+    assert_eq!(stream[14..16], [0x21, 1]);
+    stream[16] = 38; // 2 GiB
+    let mut sum = flate2::Crc::new();
+    sum.update(&stream[start..end]);
+    stream[end..end + 4].copy_from_slice(&sum.sum().to_le_bytes());
+    stream
 }
 
 pub fn put(path: &Path, bytes: &[u8]) {

@@ -21,10 +21,22 @@ const HURRIED: Patience = Patience {
     attempts: 2,
     pause: Duration::from_millis(10),
     connect: Duration::from_millis(500),
-    silence: Duration::from_millis(200),
+    silence: Duration::from_secs(1),
     pace: 1 << 20,
-    small_file: Duration::from_millis(300),
+    small_file: Duration::from_millis(1500),
 };
+
+/// Two attempts; time only runs out where that is what is looked at.
+fn patience(mood: Mood) -> Patience {
+    match mood {
+        Mood::Stalling | Mood::Dribbling | Mood::Mute => HURRIED,
+        _ => Patience {
+            attempts: HURRIED.attempts,
+            pause: HURRIED.pause,
+            ..Patience::default()
+        },
+    }
+}
 
 fn locked() -> (Miniature, Stack, Lock) {
     let mini = Miniature::new(Key::new());
@@ -60,6 +72,7 @@ fn every_mood_of_a_mirror_ends_with_the_right_files() {
         Mood::Busy,
         Mood::Redirecting(3),
         Mood::Unsatisfied,
+        Mood::Beside,
     ] {
         let (mini, stack, lock) = locked();
         let server = serve(mini.mirror(), mood);
@@ -88,10 +101,30 @@ fn a_partial_file_that_is_rubbish_is_fetched_anew() {
     let (mini, stack, lock) = locked();
     let server = serve(mini.mirror(), Mood::Resuming);
     let mirrors = at(&stack, &server.url);
+    // As long as a beginning of the file, and longer than the file is.
     put(&mini.cache().part(&lock.packages[0].sha256), b"x 1 ");
+    put(&mini.cache().part(&lock.packages[1].sha256), &[b'x'; 9000]);
     let bar = ProgressBar::hidden();
     fetch(&lock, &mini.cache(), Some(&mirrors), &bar).unwrap();
     holds_all(&mini, &lock);
+}
+
+#[test]
+fn a_mirror_is_asked_for_five_files_at_a_time() {
+    let mini = Miniature::new(Key::new());
+    let names: Vec<String> = (0..30).map(|number| format!("p{number}")).collect();
+    let stanzas = names
+        .iter()
+        .map(|name| format!("Package: {name}\nVersion: 1\n\n"));
+    mini.write(&Suite::new("noble", &stanzas.collect::<String>()));
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let stack = stack(mini.base(&["noble"], &["main"]), &names);
+    let lock = mini.lock(&stack, 11, None, false).unwrap().lock;
+    let server = serve(mini.mirror(), Mood::Slow);
+    let mirrors = at(&stack, &server.url);
+    fetch(&lock, &mini.cache(), Some(&mirrors), &ProgressBar::hidden()).unwrap();
+    holds_all(&mini, &lock);
+    assert_eq!(server.at_once.load(std::sync::atomic::Ordering::SeqCst), 5);
 }
 
 #[test]
@@ -102,8 +135,12 @@ fn a_file_that_is_gone_or_changed_is_named() {
     let path = mini.mirror().join(&lock.packages[1].path);
     let honest = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    let words =
-        |error: muster::packages::PackagesError| error.to_string().replace(&mini.url(), "[mirror]");
+    let part = mini.cache().part(&lock.packages[1].sha256);
+    let words = |error: PackagesError| {
+        // Nothing that is wrong is kept, not even as a beginning.
+        assert_eq!(std::fs::metadata(&part).map_or(0, |kept| kept.len()), 0);
+        error.to_string().replace(&mini.url(), "[mirror]")
+    };
     let error = fetch(&lock, &mini.cache(), Some(&mirrors), &bar).unwrap_err();
     assert_eq!(
         words(error),
@@ -141,15 +178,24 @@ fn a_mirror_that_never_gives_the_file_is_given_up_in_words() {
         ),
         (
             Mood::Stalling,
-            "[mirror]/pool/a_1_all.deb: the mirror stalls: no further byte came within 0.2 seconds",
+            "[mirror]/pool/a_1_all.deb: the mirror stalls: no further byte came within 1 seconds",
         ),
         (
             Mood::Dribbling,
-            "[mirror]/pool/a_1_all.deb: the mirror stalls: next to nothing came within 0.2 seconds",
+            "[mirror]/pool/a_1_all.deb: the mirror stalls: next to nothing came within 1 seconds",
         ),
         (
             Mood::Mute,
-            "[mirror]/pool/a_1_all.deb: the mirror stalls: no answer came within 0.2 seconds",
+            "[mirror]/pool/a_1_all.deb: the mirror stalls: no answer came within 1 seconds",
+        ),
+        (
+            Mood::Astray,
+            "[mirror]/pool/a_1_all.deb: the mirror sends another part of the file than it was \
+             asked for",
+        ),
+        (
+            Mood::Leaving,
+            "[mirror]/pool/a_1_all.deb: the connection ended after 4 of 8 bytes",
         ),
         (
             Mood::Endless,
@@ -171,7 +217,7 @@ fn a_mirror_that_never_gives_the_file_is_given_up_in_words() {
     ] {
         let (mini, stack, lock) = locked();
         let server = serve(mini.mirror(), mood);
-        let transport = Transport::new(HURRIED);
+        let transport = Transport::new(patience(mood));
         let package = &lock.packages[0];
         let url = format!("{}/{}", server.url, package.path);
         let wanted = Wanted {
@@ -188,7 +234,7 @@ fn a_mirror_that_never_gives_the_file_is_given_up_in_words() {
         let asked = server.requests.lock().unwrap().len();
         let passing = matches!(
             mood,
-            Mood::Stalling | Mood::Dribbling | Mood::Mute | Mood::Cutting
+            Mood::Stalling | Mood::Dribbling | Mood::Mute | Mood::Cutting | Mood::Leaving
         );
         if passing {
             // A file that is cut again and again grows until it is whole or the attempts end.
@@ -201,12 +247,44 @@ fn a_mirror_that_never_gives_the_file_is_given_up_in_words() {
 }
 
 #[test]
+fn a_mirror_that_takes_no_connection_is_given_up_in_words() {
+    use std::net::{TcpListener, TcpStream};
+    // A listener whose queue is full answers no further one (listen(2)).
+    let full = TcpListener::bind("127.0.0.1:0").unwrap();
+    let none = nix::sys::socket::Backlog::new(0).unwrap();
+    nix::sys::socket::listen(&full, none).unwrap();
+    let place = full.local_addr().unwrap();
+    let brief = Duration::from_millis(200);
+    let mut queue = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&place, brief) {
+        queue.push(stream);
+    }
+    let (mini, stack, lock) = locked();
+    let package = &lock.packages[0];
+    let url = format!("http://{place}/{}", package.path);
+    let wanted = Wanted {
+        sha256: package.sha256.clone(),
+        size: package.size,
+    };
+    let transport = Transport::new(HURRIED);
+    let error = download(&transport, &mini.cache(), &url, &wanted, &|_| {}).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("{url}: the mirror stalls: no connection stood within 0.5 seconds")
+    );
+    mini.is_unharmed();
+    let mirrors = at(&stack, &mini.url());
+    fetch(&lock, &mini.cache(), Some(&mirrors), &ProgressBar::hidden()).unwrap();
+    holds_all(&mini, &lock);
+}
+
+#[test]
 fn a_release_file_that_never_ends_or_never_comes() {
     for (mood, words) in [
         (Mood::Endless, "more than 16777216 bytes"),
         (
             Mood::Dribbling,
-            "the mirror stalls: the file did not come within 0.3 seconds",
+            "the mirror stalls: the file did not come within 1.5 seconds",
         ),
         (
             Mood::Cutting,
@@ -221,7 +299,7 @@ fn a_release_file_that_never_ends_or_never_comes() {
         let reader = |mirrors| Reader {
             mirrors,
             cache: &cache,
-            transport: Transport::new(HURRIED),
+            transport: Transport::new(patience(mood)),
             offline: false,
             now: moment(11),
             seen: &[],

@@ -77,6 +77,38 @@ fn an_index_that_unpacks_to_more_than_the_release_says() {
 }
 
 #[test]
+fn an_index_that_fills_the_memory() {
+    let unpacking = |change: &dyn Fn(&mut Suite)| {
+        let mini = Miniature::new(Key::new());
+        let mut suite = noble();
+        change(&mut suite);
+        mini.write(&suite);
+        refusal(&mini, 11)
+    };
+    let words = |suffix: &str, why: &str| {
+        format!(
+            "main/binary-amd64/Packages{suffix} of noble (archive mini of mini-1) cannot be \
+             unpacked: {why}"
+        )
+    };
+    // Whatever the release file says, and if it says nothing.
+    for said in [0, 1 << 40] {
+        let swollen = |suite: &mut Suite| {
+            (suite.suffix, suite.swollen, suite.said) = (".zst", 256 << 20, Some(said));
+        };
+        let most = "it holds more than 268435456 bytes";
+        assert_eq!(unpacking(&swollen), words(".zst", most));
+    }
+    for (suffix, why) in [
+        (".xz", "memory limit reached"),
+        (".zst", "Frame requires too much memory for decoding"),
+    ] {
+        let hungry = |suite: &mut Suite| (suite.suffix, suite.hungry) = (suffix, true);
+        assert_eq!(unpacking(&hungry), words(suffix, why));
+    }
+}
+
+#[test]
 fn a_release_of_one_day_with_the_index_of_another() {
     for by_hash in [true, false] {
         let mini = Miniature::new(Key::new());
@@ -184,6 +216,37 @@ fn a_path_that_leaves_the_mirror() {
         refusal(&mini, 11),
         "an index of mini-1 cannot be used: package ../evil: the field Package is missing or wrong"
     );
+}
+
+#[test]
+fn a_stanza_with_a_field_that_cannot_be() {
+    let digest = "0".repeat(64);
+    let stanza = format!(
+        "Package: evil\nVersion: 1\nArchitecture: amd64\nFilename: pool/evil\nSize: 1\n\
+         SHA256: {digest}\n"
+    );
+    for (field, good, bad) in [
+        ("Version", "1", "1/2"),
+        ("Architecture", "amd64", ""),
+        ("Filename", "pool/evil", "/etc/passwd"),
+        ("Filename", "pool/evil", ""),
+        ("Size", "1", "0"),
+        ("Size", "1", "-1"),
+        ("SHA256", &digest, ""),
+        ("SHA256", &digest, &"0".repeat(63)),
+        ("SHA256", &digest, &"/".repeat(64)),
+    ] {
+        let mini = Miniature::new(Key::new());
+        let wrong = stanza.replace(&format!("{field}: {good}\n"), &format!("{field}: {bad}\n"));
+        mini.write(&Suite::new("noble", &wrong));
+        assert_eq!(
+            refusal(&mini, 11),
+            format!(
+                "an index of mini-1 cannot be used: package evil: the field {field} is missing or \
+                 wrong"
+            )
+        );
+    }
 }
 
 #[test]

@@ -264,7 +264,7 @@ fn config_at(
     after: u32,
 ) -> SignatureConfig {
     let mut config = SignatureConfig::v4(typ, key.algorithm(), digest);
-    let when = SubpacketData::SignatureCreationTime(Timestamp::from_secs(MADE + after));
+    let when = SubpacketData::SignatureCreationTime(Timestamp::from_secs(MADE.wrapping_add(after)));
     let issuer = SubpacketData::IssuerFingerprint(key.fingerprint());
     config.hashed_subpackets = [when, issuer]
         .into_iter()

@@ -3,7 +3,9 @@
 use crate::archive::{Miniature, Suite, stack};
 use crate::key::{Key, Shape};
 use crate::liar::{PACKAGES, REFUSED, noble, refusal, words};
+use muster::packages::apt::release;
 use muster::packages::lock::Lock;
+use muster::profile::{Account, Base, Stack};
 
 #[test]
 fn a_pocket_that_is_passed_off_as_the_release_it_belongs_to() {
@@ -116,6 +118,120 @@ fn a_lock_file_that_is_not_one() {
         "the path of a:all=1 leads out of the archive: pool/../../b"
     );
     assert_eq!(words(&package("a", "pool/a")), "a:all=1 has no SHA-256");
+}
+
+#[test]
+fn a_release_that_lists_a_file_without_a_digest() {
+    for digest in ["", "aa", &"é".repeat(32), &"g".repeat(64)] {
+        let line = format!("{digest} 12 main/binary-amd64/Packages");
+        let text = format!("Date: Sat, 11 Jul 2026 10:16:37 UTC\nSHA256:\n {line}\n");
+        assert_eq!(
+            release::parse(&text).unwrap_err().to_string(),
+            format!("its list of files has the line `{}`", line.trim())
+        );
+    }
+}
+
+#[test]
+fn a_base_that_is_wrong_is_refused_with_what_to_mend() {
+    let mini = Miniature::new(Key::new());
+    mini.write(&noble());
+    let base = |change: &dyn Fn(&mut Base)| {
+        let mut base = mini.base(&["noble"], &["main"]);
+        change(&mut base);
+        base
+    };
+    let words = |stack: &Stack| {
+        let error = mini.lock(stack, 11, None, false).unwrap_err();
+        mini.is_unharmed();
+        (error.to_string(), error.hint().unwrap())
+    };
+    let keys = |text: &str| {
+        let keys = text.to_owned();
+        let base = base(&|base| base.archives[0].keys = keys.clone());
+        words(&stack(base, &["postgresql"]))
+    };
+    let mend = "mend the `keys` of this archive in its base, or take them from its publisher anew";
+    let cut = &mini.key.armoured()[..200];
+    assert_eq!(
+        keys(cut),
+        (
+            format!("{REFUSED}the archive's keys cannot be read: a block has no end"),
+            mend
+        )
+    );
+    let (said, hint) = keys(&format!("{cut}\n-----END PGP PUBLIC KEY BLOCK-----\n"));
+    let start = format!("{REFUSED}the archive's keys cannot be read: ");
+    assert!(said.starts_with(&start) && hint == mend, "{said}");
+    let ftp = base(&|base| base.archives[0].mirror = "ftp://mirror.example/noble".into());
+    assert_eq!(
+        words(&stack(ftp, &["postgresql"])),
+        (
+            "the release file of noble (archive mini of mini-1) cannot be fetched: \
+             ftp://mirror.example/noble/dists/noble/InRelease: only http, https and file URLs are \
+             understood"
+                .into(),
+            "change it where it stands: `mirror` of the archive in its base, or [mirrors] of \
+             ~/.config/muster/config.toml"
+        )
+    );
+    let account = |id| Account {
+        name: "postgres".into(),
+        uid: Some(id),
+        gid: id,
+        home: None,
+        shell: None,
+        gecos: None,
+    };
+    let mut two = stack(
+        base(&|base| base.accounts = vec![account(901)]),
+        &["postgresql"],
+    );
+    let other = base(&|base| {
+        base.name = "mini-2".into();
+        base.accounts = vec![account(902)];
+    });
+    two.bases.insert(other.name.clone(), other);
+    assert_eq!(
+        words(&two),
+        (
+            "the account postgres has different ids in mini-1 and mini-2".into(),
+            "give it the same id in the `account` tables of both bases"
+        )
+    );
+}
+
+#[test]
+fn a_process_that_may_not_have_the_memory_says_which_limits_to_look_at() {
+    const INSIDE: &str = "MUSTER_TEST_LITTLE_MEMORY";
+    if std::env::var_os(INSIDE).is_none() {
+        // This test again, where there is no room for the stack of a long chain of needs.
+        let name = "refusals::a_process_that_may_not_have_the_memory_says_which_limits_to_look_at";
+        let script = "ulimit -v 240000 && exec \"$0\" \"$@\"";
+        let again = std::process::Command::new("sh")
+            .args(["-c", script])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--test-threads", "1"])
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&again.stdout);
+        assert!(said.contains("1 passed"), "{said}");
+        return;
+    }
+    let mini = Miniature::new(Key::new());
+    mini.write(&noble());
+    let request = stack(mini.base(&["noble"], &["main"]), &["postgresql"]);
+    let error = mini.lock(&request, 11, None, false).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot start a thread: Resource temporarily unavailable (os error 11)"
+    );
+    assert_eq!(
+        error.hint(),
+        Some("end other programs, or see the limits: ulimit -u; ulimit -v")
+    );
+    mini.is_unharmed();
 }
 
 #[test]

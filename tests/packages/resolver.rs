@@ -172,6 +172,28 @@ fn recommends_are_followed_where_a_role_says_so_and_dropped_where_they_cannot_be
 }
 
 #[test]
+fn sixty_four_choices_are_taken_back_and_no_more() {
+    let universe = |count: usize| {
+        let ways = (0..count)
+            .map(|n| format!("b{n} | c{n}"))
+            .collect::<Vec<_>>();
+        let walls = (0..count).map(|n| format!("b{n}")).collect::<Vec<_>>();
+        let both = (0..count).map(|n| format!("b{n} 1\nc{n} 1\n"));
+        format!(
+            "a 1; Depends: {}, z\nz 1; Conflicts: {}\n{}",
+            ways.join(", "),
+            walls.join(", "),
+            both.collect::<String>()
+        )
+    };
+    assert!(closure(&universe(64), &["a"], false).is_ok());
+    assert_eq!(
+        closure(&universe(65), &["a"], false).unwrap_err(),
+        "a, which needs z, which cannot be installed beside b0"
+    );
+}
+
+#[test]
 fn what_cannot_be_satisfied_is_said_as_a_chain() {
     let table: &[(&str, &[&str], &str)] = &[
         (

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 /// How it behaves.
@@ -32,6 +33,14 @@ pub enum Mood {
     Luring,
     /// Answers `Range` requests with 416.
     Unsatisfied,
+    /// Answers `Range` requests with a part that begins one byte later.
+    Beside,
+    /// Closes the first connection for each file half way, then resumes as [`Mood::Beside`].
+    Astray,
+    /// Says no length, and closes every connection half way through the whole file.
+    Leaving,
+    /// Thinks before each answer.
+    Slow,
 }
 
 /// Longer than any test waits.
@@ -42,6 +51,8 @@ pub struct Server {
     pub url: String,
     /// Every request as `path` or `path from N`.
     pub requests: Arc<Mutex<Vec<String>>>,
+    /// Requests that a slow server has thought about at a time, at most.
+    pub at_once: Arc<AtomicUsize>,
 }
 
 /// Serves a folder.
@@ -49,14 +60,26 @@ pub fn serve(folder: PathBuf, mood: Mood) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let requests = Arc::new(Mutex::new(Vec::new()));
-    let log = requests.clone();
+    let at_once = Arc::new(AtomicUsize::new(0));
+    let (log, most) = (requests.clone(), at_once.clone());
+    let thinking = Arc::new(AtomicUsize::new(0));
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let (folder, log) = (folder.clone(), log.clone());
-            std::thread::spawn(move || answer(stream, &folder, mood, &log));
+            let (most, thinking) = (most.clone(), thinking.clone());
+            let think = move || {
+                most.fetch_max(thinking.fetch_add(1, SeqCst) + 1, SeqCst);
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                thinking.fetch_sub(1, SeqCst);
+            };
+            std::thread::spawn(move || answer(stream, &folder, mood, &log, &think));
         }
     });
-    Server { url, requests }
+    Server {
+        url,
+        requests,
+        at_once,
+    }
 }
 
 /// Answers requests on one connection until it ends.
@@ -65,6 +88,7 @@ fn answer(
     folder: &std::path::Path,
     mood: Mood,
     log: &Mutex<Vec<String>>,
+    think: &dyn Fn(),
 ) -> Option<()> {
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
     loop {
@@ -134,6 +158,19 @@ fn answer(
                 .ok()?;
             continue;
         }
+        if mood == Mood::Slow {
+            think();
+        }
+        if mood == Mood::Leaving {
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+                .ok()?;
+            stream.write_all(&content[..content.len() / 2]).ok()?;
+            return None;
+        }
+        if matches!(mood, Mood::Beside | Mood::Astray) && from > 0 {
+            from += 1;
+        }
         if mood == Mood::Endless {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
             stream.write_all(&content).ok()?;
@@ -161,7 +198,7 @@ fn answer(
         stream.write_all(head.as_bytes()).ok()?;
         let half = &body[..body.len() / 2];
         match mood {
-            Mood::Faltering if !seen_before => {
+            Mood::Faltering | Mood::Astray if !seen_before => {
                 stream.write_all(half).ok()?;
                 return None;
             }
@@ -177,7 +214,7 @@ fn answer(
             Mood::Dribbling => {
                 for byte in body {
                     stream.write_all(&[*byte]).ok()?;
-                    std::thread::sleep(std::time::Duration::from_millis(120));
+                    std::thread::sleep(std::time::Duration::from_millis(600));
                 }
                 continue;
             }

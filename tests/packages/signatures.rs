@@ -137,7 +137,7 @@ fn a_key_that_is_not_pinned_though_it_is_there() {
 }
 
 #[test]
-fn a_release_signed_by_somebody_else() {
+fn a_release_signed_by_somebody_else_or_before_its_key_was_made() {
     let mini = Miniature::new(Key::new());
     mini.write(&noble());
     let path = mini.mirror().join("dists/noble/InRelease");
@@ -145,12 +145,16 @@ fn a_release_signed_by_somebody_else() {
     let text = signed.split("\n\n").nth(1).unwrap();
     let text = text.split("-----BEGIN").next().unwrap();
     let thief = Key::new();
-    put(
-        &path,
-        thief
-            .sign(text, 10 * DAY, HashAlgorithm::Sha256, None)
-            .as_bytes(),
+    let sign = |key: &Key, after| key.sign(text, after, HashAlgorithm::Sha256, None);
+    put(&path, sign(&mini.key, DAY.wrapping_neg()).as_bytes());
+    assert_eq!(
+        refusal(&mini, 11),
+        format!(
+            "{REFUSED}no signature can be believed: the signature of key [key] is older than its \
+             key"
+        )
     );
+    put(&path, sign(&thief, 10 * DAY).as_bytes());
     assert_eq!(
         refusal(&mini, 11),
         format!(

@@ -50,7 +50,7 @@ pub enum Found {
 #[derive(Debug, thiserror::Error)]
 pub enum ActionError {
     /// The system refused.
-    #[error("{what} {}: {source}", path.display())]
+    #[error("cannot {what} {}: {source}", path.display())]
     Io {
         /// What was tried.
         what: &'static str,

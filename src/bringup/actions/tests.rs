@@ -144,6 +144,10 @@ fn what_an_action_cannot_do_is_refused_with_the_reason() {
             },
             format!("{home} is a directory: a link cannot replace it"),
         ),
+        (
+            file(&format!("{home}/file/below"), "0644", &user),
+            format!("cannot look at {home}/file/below: Not a directory (os error 20)"),
+        ),
     ] {
         assert_eq!(cycle(&action).1, words, "{action:?}");
     }

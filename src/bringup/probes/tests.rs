@@ -7,6 +7,8 @@ use crate::site::durable::Owner;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -306,6 +308,75 @@ fn a_missing_argument_and_a_name_nobody_knows_are_named() {
         "red: no address is known for nobody.x: neither the plan nor /etc/hosts names it"
     );
     assert_eq!(words("ftp", &[], &network), "red: there is no probe `ftp`");
+}
+
+/// Answers every request with these bytes, again and again if `endless`; its port, and how many
+/// requests there were.
+fn page(bytes: Vec<u8>, endless: bool) -> (u16, Arc<AtomicUsize>) {
+    use std::io::{Read, Write};
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for mut visitor in listener.incoming().flatten() {
+            count.fetch_add(1, SeqCst);
+            let _ = visitor.read(&mut [0; 4096]);
+            while visitor.write_all(&bytes).is_ok() && endless {}
+        }
+    });
+    (port, asked)
+}
+
+#[test]
+fn a_page_without_end_is_left() {
+    let trust = Trust::new(&["mail.x"]);
+    let head = "HTTP/1.1 200 OK\r\n";
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+    for (bytes, why) in [
+        (
+            format!("{head}Content-Length: 8388609\r\n\r\n"),
+            "http://mail.x:[port]/ is too large",
+        ),
+        (
+            format!("{chunked}800000\r\n"),
+            "a chunk of 127.0.0.1:[port] is damaged",
+        ),
+        (
+            format!("{chunked}ffffffffffffffff\r\n"),
+            "a chunk of 127.0.0.1:[port] is damaged",
+        ),
+        (
+            format!("{head}X: {}", "x".repeat(80_000)),
+            "127.0.0.1:[port] sends a line without end",
+        ),
+        (
+            format!("{head}{}\r\n", "X: y\r\n".repeat(501)),
+            "127.0.0.1:[port] sends headers without end",
+        ),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            "http://mail.x:[port]/ redirects in a circle",
+        ),
+        (
+            format!("{head}Content-Le"),
+            "127.0.0.1:[port] closed the connection",
+        ),
+    ] {
+        let (port, asked) = page(bytes.into_bytes(), false);
+        let url = format!("http://mail.x:{port}/");
+        assert_eq!(
+            words("http", &[("url", &url)], &trust.network()),
+            format!("red: {}", why.replace("[port]", &port.to_string()))
+        );
+        let hops = if why.contains("circle") { 8 } else { 1 };
+        assert_eq!(asked.load(SeqCst), hops, "{why}");
+    }
+    let mut endless = format!("{head}\r\n").into_bytes();
+    endless.resize(1 << 20, b'x');
+    let url = format!("http://mail.x:{}/", page(endless, true).0);
+    let said = words("http", &[("url", &url)], &trust.network());
+    assert!(said.starts_with("green: "), "{said}");
 }
 
 /// Answers like a server that says these lines, one per line it hears.

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 /// Largest page taken.
 const LARGEST: usize = 8 << 20;
 
+/// Headers taken with one page.
+const MOST_HEADERS: usize = 500;
+
 /// Redirects followed for one page.
 const REDIRECTS: usize = 8;
 
@@ -255,6 +258,12 @@ fn read(stream: &mut Stream, url: &Url) -> Result<Page, Refusal> {
             if header.is_empty() {
                 break;
             }
+            if headers.len() == MOST_HEADERS {
+                let address = stream.address();
+                return Err(Refusal::Other(format!(
+                    "{address} sends headers without end"
+                )));
+            }
             if let Some((name, value)) = header.split_once(':') {
                 headers.push((name.trim().to_lowercase(), value.trim().to_string()));
             }
@@ -299,7 +308,7 @@ fn chunks(stream: &mut Stream) -> Result<Vec<u8>, Refusal> {
         let digits = line.split(';').next().unwrap_or("").trim();
         let size = usize::from_str_radix(digits, 16)
             .ok()
-            .filter(|size| body.len() + size <= LARGEST)
+            .filter(|size| *size <= LARGEST - body.len())
             .ok_or_else(|| Refusal::Other(format!("a chunk of {} is damaged", stream.address())))?;
         if size == 0 {
             return Ok(body);

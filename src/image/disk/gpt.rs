@@ -163,7 +163,7 @@ pub enum GptError {
     #[error("no valid GUID partition table: {0}")]
     Invalid(String),
     /// The disk could not be read or written.
-    #[error("cannot access the partition table")]
+    #[error("cannot access the partition table: {0}")]
     Io(#[from] io::Error),
 }
 

@@ -1,7 +1,7 @@
 //! A disk that has become larger: its table moves to the new end and its last partition follows.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
 use super::gpt::{ALIGNMENT, GptError, Partition, SECTOR, Table};
@@ -26,18 +26,7 @@ fn find(disk: &File) -> Result<(Table, bool), GptError> {
     let mut seeking = disk;
     let size = seeking.seek(SeekFrom::End(0))?;
     let last = (size / SECTOR).saturating_sub(1);
-    let mut read = |offset: u64, into: &mut [u8]| {
-        if offset
-            .checked_add(into.len() as u64)
-            .is_none_or(|end| end > size)
-        {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "past the end of the disk",
-            ));
-        }
-        disk.read_exact_at(into, offset)
-    };
+    let mut read = |offset: u64, into: &mut [u8]| disk.read_exact_at(into, offset);
     match Table::read_copy(size, 1, &mut read) {
         Ok((table, second)) => {
             // The first copy says where the second one is, not that it is whole.

@@ -138,7 +138,7 @@ pub enum FilesystemError {
         found: u64,
     },
     /// A file on the build host could not be read.
-    #[error("cannot read `{}`", path.display())]
+    #[error("cannot read `{}`: {source}", path.display())]
     Read {
         /// The file on the build host.
         path: PathBuf,
@@ -146,6 +146,6 @@ pub enum FilesystemError {
         source: io::Error,
     },
     /// The image could not be written.
-    #[error("cannot write the filesystem")]
+    #[error("cannot write the filesystem: {0}")]
     Write(#[source] io::Error),
 }

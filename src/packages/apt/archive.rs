@@ -15,8 +15,8 @@ use std::path::PathBuf;
 
 /// No release file of an apt archive is larger.
 const RELEASE_LIMIT: u64 = 16 << 20;
-/// No index is larger, whatever the release file says.
-const INDEX_LIMIT: u64 = 1 << 30;
+/// No index is larger, whatever the release file says: that of all of Debian has some 60 MiB.
+const INDEX_LIMIT: u64 = 256 << 20;
 /// Bytes that unpacking xz may take: `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
 

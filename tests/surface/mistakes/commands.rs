@@ -28,6 +28,7 @@ fn slips_of_the_finger_are_told_with_what_was_meant() {
             &["build", "starter", "--format", "vmdk"],
         ),
         ("a shell misspelt", &["completions", "bsh"]),
+        ("the manual of a command misspelt", &["man", "biuld"]),
         (
             "memory too small to start",
             &["up", "starter", "--memory", "10"],
@@ -43,6 +44,10 @@ fn slips_of_the_finger_are_told_with_what_was_meant() {
         (
             "half of a forwarding",
             &["up", "starter", "--forward", "443"],
+        ),
+        (
+            "a port by name",
+            &["up", "starter", "--forward", "https=8443"],
         ),
         (
             "a privileged port",

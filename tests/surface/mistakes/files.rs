@@ -148,21 +148,29 @@ fn profiles_are_refused_by_file_and_line() {
             b"\xef\xbb\xbf[stack]\r\nname = \"s\"\r\nsummary = \"S\"\r\nbsae = \"debian-12\"\r\n",
         ),
         ("Latin-1", b"[stack]\nname = \"B\xfcro\"\n"),
+        (
+            "several things at once",
+            b"[stack]\nname = \"s\"\nsumary = \"S\"\nbsae = \"debian-12\"\n",
+        ),
     ] {
         desk.file("s/stack.toml", text);
         walk.takes(&desk, why, &["check", "./s"]);
     }
-    desk.file("config/muster/config.toml", "[mirrors]\ndebian = 5\n");
-    let output = desk
-        .muster(&["lock", "starter"])
-        .env("XDG_CONFIG_HOME", desk.path().join("config"))
-        .output()
-        .unwrap();
-    walk.notes(
-        &desk,
-        "the user's own configuration",
-        "muster lock starter",
-        &output,
-    );
+    for (why, mirror) in [
+        ("the user's own configuration", "5"),
+        (
+            "a mirror there that nobody can ask",
+            "\"ftp://mirror.example/debian\"",
+        ),
+    ] {
+        let text = format!("[mirrors]\ndebian = {mirror}\ndebian-security = {mirror}\n");
+        desk.file("config/muster/config.toml", text);
+        let output = desk
+            .muster(&["lock", "starter"])
+            .env("XDG_CONFIG_HOME", desk.path().join("config"))
+            .output()
+            .unwrap();
+        walk.notes(&desk, why, "muster lock starter", &output);
+    }
     insta::assert_snapshot!(walk.0);
 }

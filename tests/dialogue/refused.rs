@@ -1,0 +1,186 @@
+//! What is said on a host that cannot be set up or brought up, and by commands that come too
+//! early, with what to do about it.
+
+use crate::agent::Host;
+use std::io::Write;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+const SITE: &str = "var/lib/muster/site.json";
+const PUBLIC_KEY: &str = "var/lib/muster/ssh/ssh_host_ed25519_key.pub";
+
+fn put(host: &Host, path: &str, content: &[u8]) {
+    let path = host.path(path);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+    std::fs::write(path, content).expect("written");
+}
+
+#[test]
+fn what_keeps_a_host_from_being_set_up_is_named_with_what_to_do() {
+    // SMBIOS 3.7, 6.1.3: type, length, handle, count of strings; then the strings.
+    let oem = b"\x0b\x05\0\0\x01muster.answers=%%%\0\0";
+    for (path, content, words) in [
+        (
+            "sys/class/tty/console/active",
+            &b"\n"[..],
+            "questions are open and there is no console to ask them on; add one, or give the host \
+             an answers file: muster answers init FILE",
+        ),
+        (
+            "sys/firmware/dmi/entries/11-0/raw",
+            oem,
+            "/sys/firmware/dmi/entries/11-0/raw: muster.answers is not the base64 of a text; make \
+             it with: base64 -w0 muster.toml",
+        ),
+        (
+            PUBLIC_KEY,
+            b"ssh-dss AAAA\n",
+            "/var/lib/muster/ssh/ssh_host_ed25519_key.pub: this is not the public half of an SSH \
+             key; make it anew with: ssh-keygen -y -f /var/lib/muster/ssh/ssh_host_ed25519_key",
+        ),
+        (
+            SITE,
+            b"{",
+            "/var/lib/muster/site.json: the answers of this host are damaged: EOF while parsing an \
+             object at line 1 column 1; restore the file",
+        ),
+        (
+            "usr/share/muster/image.json",
+            b"[]",
+            "/usr/share/muster/image.json: this image is damaged: invalid length 0, expected struct \
+             Facts with 3 elements at line 1 column 2; write another one: muster build",
+        ),
+    ] {
+        let host = Host::new(&["ttyS0"]);
+        put(&host, path, content);
+        assert_eq!(
+            host.says(&["agent", "setup"]),
+            (format!("this host is not set up {words}"), Some(1))
+        );
+        assert_eq!(
+            std::fs::read(host.path(path)).expect("there"),
+            content,
+            "{path} was changed"
+        );
+    }
+}
+
+#[test]
+fn a_host_that_cannot_keep_an_answer_says_where() {
+    let host = Host::new(&["ttyS0"]);
+    let kept = host.path("var/lib/muster/answers.partial.toml");
+    std::fs::create_dir(&kept).expect("in its place");
+    let mut person = host.person("ttyS0");
+    let agent = host.starts(None);
+    person.answers("Press Enter to begin.", "");
+    person.answers("Keyboard layout [us]: ", "us");
+    assert_eq!(agent.ends().code(), Some(1));
+    assert_eq!(
+        host.has_said(),
+        "this host is not set up cannot keep the answers: \
+         /var/lib/muster/answers.partial.toml: Is a directory (os error 21)"
+    );
+}
+
+#[test]
+fn a_disk_without_a_data_partition_and_a_site_without_answers_are_named() {
+    let host = Host::new(&["ttyS0"]);
+    put(
+        &host,
+        "proc/thread-self/mountinfo",
+        b"1 1 0:1 / / rw - rootfs none rw\n",
+    );
+    put(&host, "sys/block/none", b"");
+    std::fs::remove_file(host.path("sys/block/none")).expect("removed");
+    assert_eq!(
+        host.says(&["agent", "data"]),
+        (
+            "the data partition is not ready no disk has a partition named `data`; was this disk \
+             written by muster?"
+                .to_owned(),
+            Some(1)
+        )
+    );
+    let why = "/var/lib/muster/site.json: No such file or directory (os error 2)";
+    assert_eq!(
+        host.says(&["agent", "run"]),
+        (format!("this host cannot be brought up {why}"), Some(1))
+    );
+    // Whoever asks for the status reads the same.
+    assert_eq!(
+        host.says(&["status"]),
+        (
+            format!("bring-up cannot begin: {why} help: its log: journalctl -u muster-agent"),
+            Some(1)
+        )
+    );
+}
+
+#[test]
+fn commands_of_a_host_that_come_too_early_or_too_late_name_the_next_one() {
+    let host = Host::new(&["ttyS0"]);
+    assert_eq!(
+        host.says(&["verify"]),
+        (
+            "this host is not set up: /var/lib/muster/site.json: No such file or directory (os \
+             error 2) help: answer its questions: sudo muster setup; or see: systemctl status \
+             muster-setup"
+                .to_owned(),
+            Some(1)
+        )
+    );
+    put(&host, "var/lib/muster/status.json", b"{}");
+    for command in ["status", "diagnose"] {
+        assert_eq!(
+            host.says(&[command]),
+            (
+                "the status is of another muster: missing field `format` at line 1 column 2 help: \
+                 the agent writes it anew: systemctl restart muster-agent"
+                    .to_owned(),
+                Some(1)
+            )
+        );
+    }
+    std::fs::remove_file(host.path("var/lib/muster/status.json")).expect("removed");
+    std::fs::create_dir(host.path("var/lib/muster/status.json")).expect("in its place");
+    assert_eq!(
+        host.says(&["status"]),
+        (
+            "cannot read /var/lib/muster/status.json: Is a directory (os error 21) help: see who \
+             may read it: ls -ld /var/lib/muster/status.json"
+                .to_owned(),
+            Some(1)
+        )
+    );
+}
+
+/// An agent that answers with these bytes, once.
+fn answers(socket: &Path, bytes: &'static [u8]) {
+    let _ = std::fs::remove_file(socket);
+    let listener = UnixListener::bind(socket).expect("bound");
+    std::thread::spawn(move || {
+        let (mut asker, _) = listener.accept().expect("asked");
+        asker.write_all(bytes).expect("answered");
+    });
+}
+
+#[test]
+fn an_agent_that_does_not_answer_is_asked_after_with_its_journal() {
+    let host = Host::new(&["ttyS0"]);
+    put(&host, "run/muster/none", b"");
+    let socket = host.path("run/muster/agent.sock");
+    for (bytes, words) in [
+        (
+            &b""[..],
+            "the agent stopped while it was asked help: see why: journalctl -u muster-agent",
+        ),
+        (
+            b"\xff",
+            "the agent did not answer: stream did not contain valid UTF-8 help: see what it does: \
+             journalctl -u muster-agent",
+        ),
+    ] {
+        answers(&socket, bytes);
+        assert_eq!(host.says(&["verify"]), (words.to_owned(), Some(1)));
+    }
+}
