@@ -227,9 +227,11 @@ fn suite_hint(error: &SuiteError) -> Option<&'static str> {
         SuiteError::Signature { .. } => Some(
             "the mirror may be wrong or tampered with; try another one with --mirror URL. Keys of an archive stand in its base under profiles/bases",
         ),
-        SuiteError::Expired { .. } | SuiteError::Rollback { .. } => Some(
-            "the mirror is out of date, or the clock is wrong; try another one with --mirror URL",
-        ),
+        SuiteError::Expired { .. } | SuiteError::Early { .. } | SuiteError::Rollback { .. } => {
+            Some(
+                "the mirror is out of date, or the clock is wrong; try another one with --mirror URL",
+            )
+        }
         SuiteError::Other { .. } => Some(
             "the mirror serves another archive or suite at this address: check --mirror, and `origin` and `suites` of the base",
         ),

@@ -39,7 +39,7 @@ fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_ch
         }
     };
     // The disk is met, state is copied to the data partition, the answers are taken.
-    at_random(cuts() / 3, Since::PowerOn, 4.0..24.0);
+    at_random(cuts() / 3, Since::PowerOn, 3.0..20.0);
 
     let mut secrets: Option<String> = None;
     for (task, moment) in CUTS {
@@ -69,8 +69,8 @@ fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_ch
         site.cut_power();
         site.saw(&format!("power cut at {place}"));
     }
-    at_random(cuts() / 3, Since::PowerOn, 4.0..24.0);
-    at_random(cuts() / 3, Since::BringUp, 0.0..12.0);
+    at_random(cuts() / 3, Since::PowerOn, 3.0..20.0);
+    at_random(cuts() / 3, Since::BringUp, 0.0..10.0);
 
     site.must(&[&UP[..], &["--wait"]].concat());
     site.saw("bring-up ended green after all cuts");

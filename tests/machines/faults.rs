@@ -2,6 +2,7 @@
 //! rest on it stays green, and it recovers when the fault is taken away.
 
 use crate::site::{Site, UP, soak, wait};
+use crate::trouble;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -139,10 +140,17 @@ fn rounds() -> Vec<Vec<&'static Fault>> {
 }
 
 #[test]
-fn every_integration_turns_red_for_its_own_fault_and_recovers() {
+fn trouble_of_the_host_is_named_and_each_fault_turns_its_own_integration_red() {
     let site = Site::fork("faults");
     site.must(&[&UP[..], &["--wait"]].concat());
     site.saw("green");
+    trouble::befalls(&site);
+    break_everything(&site);
+    site.must(&["down", "starter"]);
+}
+
+/// Breaks and mends every integration once.
+fn break_everything(site: &Site) {
     let all: BTreeSet<String> = site.verify().into_iter().map(|(id, ..)| id).collect();
     let broken: BTreeSet<String> = FAULTS.iter().map(|fault| fault.red.0.to_owned()).collect();
     assert_eq!(

@@ -61,9 +61,8 @@ fn a_build_stopped_anywhere_leaves_no_half_image_and_the_next_one_is_whole() {
     let out = folder.path().join("out");
     for (moment, signal) in [
         ("unpack the other", "TERM"),
-        ("add the overlays", "KILL"),
+        ("add the overlays", "INT"),
         ("write the disk", "KILL"),
-        ("seal the image", "INT"),
     ] {
         let mut child = build(&out, "raw").spawn().expect("muster starts");
         let said = BufReader::new(child.stderr.take().expect("piped"));

@@ -1,32 +1,29 @@
-//! What befalls disks and clocks of a host that has been brought up: either it is green all
-//! the same, or it names what is wrong and what to do, and doing that makes it green. Nothing
-//! is lost.
+//! What befalls disks, clocks and cables of a host that has been brought up: either it is green
+//! all the same, or it names what is wrong and what to do, and doing that makes it green.
+//! Nothing is lost.
 
-use crate::contents;
 use crate::site::{BROUGHT_UP, Site, UP, soak, wait};
+use crate::{contents, network};
 use std::time::Duration;
 
 const JOURNAL: &str = "/var/lib/muster/journal";
 const LONG: Duration = Duration::from_secs(900);
 
-#[test]
-fn journals_disks_and_clocks_in_trouble_are_named_and_mended() {
-    let site = Site::fork("trouble");
-    site.must(&[&UP[..], &["--wait"]].concat());
-    site.saw("green");
+/// All of it, on a host that is green.
+pub fn befalls(site: &Site) {
     let secrets = site.secrets();
-    torn_journal(&site);
-    damaged_journal(&site);
-    full_data(&site);
-    root_for_reading(&site);
-    wrong_clock(&site, "1980-01-01");
+    torn_journal(site);
+    damaged_journal(site);
+    full_data(site);
+    root_for_reading(site);
+    cable_that_comes_late(site);
+    wrong_clock(site, "1980-01-01");
     if soak() {
-        wrong_clock(&site, "2040-01-31");
+        wrong_clock(site, "2040-01-31");
     }
     assert_eq!(secrets, site.secrets(), "a secret changed");
-    contents::same(&BROUGHT_UP.contents, &contents::of(&site));
+    contents::same(&BROUGHT_UP.contents, &contents::of(site));
     site.saw("nothing was lost");
-    site.must(&["down", "starter"]);
 }
 
 fn all_green(site: &Site, after: &str) {
@@ -117,11 +114,27 @@ fn root_for_reading(site: &Site) {
     });
     site.saw("a read-only root is named, with what to do");
     site.cut_power();
-    site.must(&[&UP[..], &["--wait"]].concat());
+}
+
+/// It starts without a cable, and on one processor while it is at it.
+fn cable_that_comes_late(site: &Site) {
+    site.must(&[&UP[..], &["--cpus", "1"]].concat());
+    network::cable(site, false);
+    let waited = site.run(&[&UP[..], &["--wait"]].concat());
+    let said = String::from_utf8_lossy(&waited.stderr).into_owned();
+    assert!(
+        waited.status.success(),
+        "{said}\n{}",
+        network::console(site)
+    );
+    site.saw("without a cable all is green");
+    network::cable(site, true);
+    all_green(site, "a cable that was plugged in late");
+
     let checked = site.on_host("touch /etc/written; rm /etc/written; cat /run/initramfs/fsck.log");
     println!("{checked}");
     assert!(checked.contains("root-a: "), "{checked}");
-    site.saw("after the next start the root has been checked and may be written to");
+    site.saw("the root has been checked and may be written to");
 }
 
 /// Prometheus has figures of a time that is still to come, which is named with what to do.

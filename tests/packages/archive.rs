@@ -25,6 +25,8 @@ pub struct Suite {
     pub components: Vec<(String, String)>,
     /// Days after [`MADE`].
     pub day: u32,
+    /// Its date, if it is not the day it was signed, as days after [`MADE`].
+    pub dated: Option<u32>,
     pub valid_days: Option<u32>,
     pub by_hash: bool,
     /// `.xz`, `.gz`, `.zst` or nothing.
@@ -54,6 +56,7 @@ impl Suite {
             origin: "Mini".into(),
             components: vec![("main".into(), stanzas.into())],
             day: 10,
+            dated: None,
             valid_days: None,
             by_hash: true,
             suffix: ".xz",
@@ -159,7 +162,7 @@ impl Miniature {
             suite.origin,
             suite.name,
             suite.codename.unwrap_or(&suite.name),
-            date(suite.day)
+            date(suite.dated.unwrap_or(suite.day))
         );
         if let Some(days) = suite.valid_days {
             release += &format!("Valid-Until: {}\n", date(suite.day + days));

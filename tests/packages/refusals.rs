@@ -37,6 +37,14 @@ fn a_release_that_is_too_old_or_of_something_else() {
             "{REFUSED}it was valid until 2026-01-18T00:00:00Z, and now is 2026-01-19T00:00:00Z"
         )
     );
+    let dated = |day| Suite {
+        dated: Some(day),
+        ..noble()
+    };
+    assert_eq!(
+        words(Shape::default(), &dated(14), 11),
+        format!("{REFUSED}it is dated 2026-01-15T00:00:00Z, and now is 2026-01-12T00:00:00Z")
+    );
     let other = Suite {
         origin: "Minus".into(),
         ..noble()

@@ -1,7 +1,7 @@
 //! One suite of an archive: its verified release file and its indexes.
 
 use super::mirror::Mirrors;
-use super::openpgp::{self, OpenPgpError};
+use super::openpgp::{self, CLOCK_SKEW, OpenPgpError};
 use super::release::{self, Listed, ReleaseError, ReleaseFile};
 use crate::packages::cache::Cache;
 use crate::packages::download::{DownloadError, Wanted, download};
@@ -102,6 +102,16 @@ pub enum SuiteError {
         suite: String,
         /// The moment.
         until: Timestamp,
+        /// The present.
+        now: Timestamp,
+    },
+    /// Dated later than now: every later one would be older than it.
+    #[error("the release file of {suite} is refused: it is dated {date}, and now is {now}")]
+    Early {
+        /// Suite with archive and base.
+        suite: String,
+        /// Its date.
+        date: Timestamp,
         /// The present.
         now: Timestamp,
     },
@@ -278,6 +288,10 @@ impl Place<'_> {
         let now = self.reader.now;
         if let Some(until) = file.valid_until.filter(|until| *until < now) {
             return Err(SuiteError::Expired { suite, until, now });
+        }
+        let date = file.date;
+        if date.as_second() > now.as_second() + CLOCK_SKEW {
+            return Err(SuiteError::Early { suite, date, now });
         }
         let seen = self.reader.seen.iter().find(|seen| {
             seen.base == self.base.name

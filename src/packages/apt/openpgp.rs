@@ -9,8 +9,8 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
 use pgp::types::{KeyDetails, Tag};
 
-/// Seconds by which a signer's clock may be ahead of ours.
-const CLOCK_SKEW: i64 = 24 * 60 * 60;
+/// Seconds by which the clock of whoever signs or dates a release may be ahead of ours.
+pub const CLOCK_SKEW: i64 = 24 * 60 * 60;
 
 /// A text whose signature was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
