@@ -29,11 +29,12 @@ pub fn run() -> Result<()> {
     durable::make_directory(&places.run, 0o755).map_err(at(&places.run))?;
     let ended = bring_up(&places);
     if let Err(error) = &ended {
-        let advice = error.input_output().and_then(trouble::advice);
-        let advice = advice
-            .map(|advice| format!("; {advice}"))
-            .unwrap_or_default();
-        trouble::tell(&places, Some(&format!("{error}{advice}")));
+        let words = error.to_string();
+        let words = match error.input_output() {
+            Some(source) => trouble::advised(words, source),
+            None => words,
+        };
+        trouble::tell(&places, Some(&words));
     }
     ended
 }

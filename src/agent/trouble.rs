@@ -44,14 +44,18 @@ pub fn tell(places: &Places, words: Option<&str>) {
 
 /// What is to be said of a disk that could not be read or written.
 pub fn of_disk(what: &str, error: &io::Error) -> String {
+    advised(format!("{what}: {error}"), error)
+}
+
+/// Words about an error, with what a person does about it, if we know it.
+pub fn advised(words: String, error: &io::Error) -> String {
     match advice(error) {
-        Some(advice) => format!("{what}: {error}; {advice}"),
-        None => format!("{what}: {error}"),
+        Some(advice) => format!("{words}; {advice}"),
+        None => words,
     }
 }
 
-/// What a person does about this error, if we know it.
-pub fn advice(error: &io::Error) -> Option<&'static str> {
+fn advice(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(FULL),
         ErrorKind::ReadOnlyFilesystem => Some(READ_ONLY),

@@ -22,6 +22,12 @@ impl Workstation {
         (code, line.trim_end().replace(&here, "[here]"))
     }
 
+    fn has_told_its_host_key(&self) {
+        let key = format!("ssh-ed25519 {}", "A".repeat(68));
+        let event = serde_json::json!({ "event": "ssh-host-key", "key": key });
+        fs::write(self.place("events.jsonl"), format!("{event}\n")).unwrap();
+    }
+
     /// A machine that was up and is down.
     fn was_up(&self) {
         self.up();
@@ -325,9 +331,7 @@ fn a_site_that_has_begun_takes_no_other_answers() {
 fn without_an_ssh_client_the_package_that_has_it_is_named() {
     let here = Workstation::new();
     here.up();
-    let key = format!("ssh-ed25519 {}", "A".repeat(68));
-    let event = serde_json::json!({ "event": "ssh-host-key", "key": key });
-    fs::write(here.place("events.jsonl"), format!("{event}\n")).unwrap();
+    here.has_told_its_host_key();
     for words in [
         &["ssh", "tiny"][..],
         &["status", "tiny"],
@@ -352,9 +356,7 @@ fn without_an_ssh_client_the_package_that_has_it_is_named() {
 fn a_guest_that_no_ssh_reaches_is_named_with_its_console() {
     let here = Workstation::new();
     here.up();
-    let key = format!("ssh-ed25519 {}", "A".repeat(68));
-    let event = serde_json::json!({ "event": "ssh-host-key", "key": key });
-    fs::write(here.place("events.jsonl"), format!("{event}\n")).unwrap();
+    here.has_told_its_host_key();
     // The guest has no server; nobody listens where its record now says that it has one.
     let record = here.place("machine.json");
     let mut machine: serde_json::Value =
