@@ -4,73 +4,70 @@
 
 use crate::contents;
 use crate::site::{BROUGHT_UP, Site, UP, wait};
+use serde_json::Value;
 use std::time::Duration;
 
-/// Where the power fails. Each task needs the one before, so none is done too early. At the
-/// first, a program has written to the root a moment ago, and the journal says so.
+/// Where the power fails at a moment of the journal. Each task needs the one before, so none is
+/// done too early. At the first, a program has written to the root a moment ago, and the journal
+/// says so.
 const CUTS: &[(&str, &str)] = &[
     ("office/postgresql/serve", "started"),
     ("office/roundcube/tables", "applied"),
     ("office/roundcube/serve", "done"),
 ];
 
+/// At most how many tasks begin on the way to the first of them and on to the second, if random
+/// cuts are not to get there themselves.
+const TASKS: [u64; 2] = [15, 55];
+
 #[test]
 fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_changed() {
     let site = Site::with_same_answers("cuts");
     // Not DHCP's, but what QEMU's own network happens to use.
     site.answers_address("10.0.2.15/24", "10.0.2.2", "10.0.2.3");
-    let mut number = 0;
-    let mut at_random = |count: u64, since: Since, seconds: std::ops::Range<f64>| {
-        for _ in 0..count {
-            number += 1;
-            let moment = rand::Rng::gen_range(&mut rand::thread_rng(), seconds.clone());
-            site.must(&UP);
-            if since == Since::BringUp {
-                wait("bring-up to go on", Duration::from_secs(600), || {
-                    (said(&site).1 > 0).then_some(())
-                });
-            }
-            std::thread::sleep(Duration::from_secs_f64(moment));
-            site.cut_power();
-            let (lines, events) = said(&site);
-            site.saw(&format!(
-                "power cut {number}, {moment:.1} s after {since:?}, {lines} lines and {events} events"
-            ));
-        }
-    };
+    let mut left = cuts();
     // The disk is met, state is copied to the data partition, the answers are taken.
-    at_random(cuts() / 3, Since::PowerOn, 3.0..20.0);
+    let third = left / 3;
+    at_any_time(&site, third);
+    left -= third;
 
     let mut secrets: Option<String> = None;
-    for (task, moment) in CUTS {
+    for (at, (task, moment)) in CUTS.iter().enumerate() {
         let place = format!("{task}:{moment}");
-        let before = events(&site).len();
-        site.must(&[&UP[..], &["--break-at", &place]].concat());
-        wait(
-            &format!("the agent to stand at {place}"),
-            Duration::from_secs(1200),
-            || {
-                events(&site)[before..]
-                    .iter()
-                    .any(|event| event["id"] == *task && event["moment"] == *moment)
-                    .then_some(())
-            },
-        );
-        let now = site.secrets();
-        if let Some(before) = &secrets {
-            for line in before.lines() {
-                assert!(
-                    now.contains(line),
-                    "a secret changed over a power cut: {line}\n{now}"
-                );
+        let is_place = |event: &Value| event["id"] == *task && event["moment"] == *moment;
+        let stands = || events(&site).iter().any(is_place);
+        let start = |enough: u64| {
+            site.must(&[&UP[..], &["--break-at", &place]].concat());
+            let limit = Duration::from_secs(1200);
+            wait(&format!("the agent to stand at {place}"), limit, || {
+                (stands() || begun(&site) >= enough).then_some(())
+            });
+        };
+        let random = third * (at as u64 + 1) / 3;
+        for _ in 0..TASKS.get(at).map_or(0, |_| random) {
+            let most = (2 * TASKS[at] / random).max(2);
+            start(rand::Rng::gen_range(&mut rand::thread_rng(), 1..=most));
+            pause(0.0..1.0);
+            if stands() {
+                break;
             }
+            cut(&site, "among tasks");
+            left -= 1;
+        }
+        if !stands() {
+            start(u64::MAX);
+        }
+        let now = site.secrets();
+        for line in secrets.iter().flat_map(|before| before.lines()) {
+            assert!(
+                now.contains(line),
+                "a secret changed over a power cut: {line}\n{now}"
+            );
         }
         secrets = Some(now);
-        site.cut_power();
-        site.saw(&format!("power cut at {place}"));
+        cut(&site, &format!("at {place}"));
     }
-    at_random(cuts() / 3, Since::PowerOn, 3.0..20.0);
-    at_random(cuts() / 3, Since::BringUp, 0.0..10.0);
+    at_any_time(&site, left);
 
     site.must(&[&UP[..], &["--wait"]].concat());
     site.saw("bring-up ended green after all cuts");
@@ -95,46 +92,64 @@ fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_ch
     site.must(&["down", "starter"]);
 }
 
-/// From when on a random moment counts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Since {
-    /// QEMU started.
-    PowerOn,
-    /// The host told something for the first time since: tasks follow.
-    BringUp,
-}
-
 /// How many cuts at moments nobody chose; `./tests/run soak` asks for more.
 fn cuts() -> u64 {
     let wish = std::env::var("MUSTER_SOAK").ok();
     wish.and_then(|wish| wish.parse().ok()).unwrap_or(27)
 }
 
-/// How many lines of the console and events there are of the last start.
-fn said(site: &Site) -> (usize, usize) {
-    let folder = site.folder().join("office");
-    let record = std::fs::read_to_string(folder.join("machine.json")).expect("readable");
-    let record: serde_json::Value = serde_json::from_str(&record).expect("JSON");
-    let from = |file: &str, start: &serde_json::Value| {
-        let bytes = std::fs::read(folder.join(file)).unwrap_or_default();
-        let start = start.as_u64().unwrap_or(0) as usize;
-        bytes[start.min(bytes.len())..]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
-    };
-    let run = &record["run"];
-    (
-        from("serial.log", &run["serial-from"]),
-        from("events.jsonl", &run["events-from"]),
-    )
+/// The power fails at random moments from power-on.
+fn at_any_time(site: &Site, count: u64) {
+    for _ in 0..count {
+        site.must(&UP);
+        pause(3.0..20.0);
+        cut(site, "at any time");
+    }
 }
 
-/// What the host has told so far, over all its boots.
-fn events(site: &Site) -> Vec<serde_json::Value> {
-    let told = std::fs::read_to_string(site.folder().join("office/events.jsonl"));
-    told.unwrap_or_default()
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
+fn pause(seconds: std::ops::Range<f64>) {
+    let seconds = rand::Rng::gen_range(&mut rand::thread_rng(), seconds);
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+}
+
+/// Pulls the plug, and says how far the start had come.
+fn cut(site: &Site, when: &str) {
+    site.cut_power();
+    let lines = since_power_on(site, "serial.log", "serial-from");
+    let lines = lines.iter().filter(|byte| **byte == b'\n').count();
+    let events = events(site);
+    let last = events.iter().rev().find(|event| event["event"] == "task");
+    let last = last.map_or("before tasks".to_owned(), |event| {
+        format!("{} {}", event["id"], event["moment"])
+    });
+    site.saw(&format!(
+        "power cut {when}: {lines} lines, {} events, {last}",
+        events.len()
+    ));
+}
+
+/// What the host has told since it was started.
+fn events(site: &Site) -> Vec<Value> {
+    let told = since_power_on(site, "events.jsonl", "events-from");
+    let lines = told.split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
         .collect()
+}
+
+/// How many tasks have begun since it was started.
+fn begun(site: &Site) -> u64 {
+    let events = events(site);
+    let begun = events.iter().filter(|event| event["moment"] == "started");
+    begun.count() as u64
+}
+
+/// What a file of the machine has got since it was started; its record says from where on.
+fn since_power_on(site: &Site, file: &str, from: &str) -> Vec<u8> {
+    let folder = site.folder().join("office");
+    let record = std::fs::read_to_string(folder.join("machine.json")).expect("readable");
+    let record: Value = serde_json::from_str(&record).expect("JSON");
+    let start = record["run"][from].as_u64().unwrap_or(0) as usize;
+    let bytes = std::fs::read(folder.join(file)).unwrap_or_default();
+    bytes.get(start..).unwrap_or_default().to_vec()
 }
