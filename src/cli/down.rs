@@ -78,7 +78,8 @@ fn agreed(cli: &Cli, folder: &Folder, existing: &[Machine]) -> miette::Result<bo
             disk.display()
         );
     }
-    if cli.no_input || !std::io::stdin().is_terminal() {
+    let person = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if cli.no_input || !person {
         let stack = folder.stack().to_owned();
         return Err(MachineError::NeedsYes { stack }.into());
     }

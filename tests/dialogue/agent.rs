@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 /// Namespaces that an ordinary person may make too. The host has terminals, nothing to write
 /// away to and random numbers; nothing of it reaches this machine's name, network or mounts.
 const ENTER: &str = "\
-    root=$1; shift\n\
+    root=$1 muster=$2; shift 2\n\
+    mount --bind \"$muster\" \"$root/muster\"\n\
     mount --rbind /dev/pts \"$root/dev/pts\"\n\
     for device in null random urandom; do mount --bind \"/dev/$device\" \"$root/dev/$device\"; done\n\
     exec chroot \"$root\" /muster \"$@\"";
@@ -38,6 +39,7 @@ impl Host {
             ("proc/cmdline", "root=PARTLABEL=root-a rw"),
             ("proc/sys/kernel/printk", "4\t4\t1\t7\n"),
             ("etc/default/keyboard", "XKBLAYOUT=\"us\"\n"),
+            ("muster", ""),
             ("dev/null", ""),
             ("dev/random", ""),
             ("dev/urandom", ""),
@@ -54,7 +56,6 @@ impl Host {
             std::fs::write(path, content).expect("written");
         }
         std::fs::remove_file(host.path("dev/pts/none")).expect("removed");
-        std::fs::copy(env!("CARGO_BIN_EXE_muster"), host.path("muster")).expect("copied");
         host
     }
 
@@ -75,7 +76,7 @@ impl Host {
             let log = log.append(true).create(true).open(self.path(name));
             Stdio::from(log.expect("a log"))
         };
-        let mut command = self.muster(&["agent", "setup"]);
+        let mut command = self.muster(&["agent", "setup"], by_root());
         command.stdout(log("out.log")).stderr(log("err.log"));
         if let Some(term) = term {
             command.env("TERM", term);
@@ -83,15 +84,15 @@ impl Host {
         Agent(command.spawn().expect("unshare starts"))
     }
 
-    /// A command of this host, by root, who sits at no terminal.
-    fn muster(&self, words: &[&str]) -> Command {
+    /// A command of this host, by somebody who sits at no terminal.
+    fn muster(&self, words: &[&str], who: &[&str]) -> Command {
         let mut command = Command::new("unshare");
-        let user = (!nix::unistd::geteuid().is_root()).then_some("--map-root-user");
         command
             .args(["--mount", "--uts", "--net", "--ipc"])
-            .args(user)
+            .args(who)
             .args(["sh", "-ec", ENTER, "sh"])
             .arg(self.folder.path())
+            .arg(env!("CARGO_BIN_EXE_muster"))
             .args(words)
             .env_remove("TERM")
             .env("NO_COLOR", "1")
@@ -99,10 +100,16 @@ impl Host {
         command
     }
 
-    /// What such a command says on standard error, on one line, and how it ends.
+    /// What a command says to root on standard error, on one line, and how it ends.
     pub fn says(&self, words: &[&str]) -> (String, Option<i32>) {
-        let output = self.muster(words).output().expect("unshare starts");
-        (tight(&output.stderr), output.status.code())
+        ended(self.muster(words, by_root()))
+    }
+
+    /// The same, said to anybody else.
+    pub fn says_to_a_user(&self, words: &[&str]) -> (String, Option<i32>) {
+        // Who makes the namespaces may still mount and chroot in them.
+        let user = ["--map-user=1000", "--map-group=1000", "--keep-caps"];
+        ended(self.muster(words, &user))
     }
 
     /// What the agent has said on standard error so far, on one line.
@@ -121,7 +128,7 @@ impl Host {
         let mut found = Vec::new();
         for entry in walkdir::WalkDir::new(self.folder.path()) {
             let entry = entry.expect("a file");
-            if entry.file_type().is_file() && entry.file_name() != "muster" {
+            if entry.file_type().is_file() {
                 let content = std::fs::read(entry.path()).expect("read");
                 let content = String::from_utf8_lossy(&content).into_owned();
                 if words.iter().any(|word| content.contains(word)) {
@@ -179,6 +186,19 @@ impl Agent {
     pub fn runs(&mut self) -> bool {
         self.0.try_wait().expect("a child").is_none()
     }
+}
+
+/// Options of unshare, for somebody who is root in the namespaces.
+fn by_root() -> &'static [&'static str] {
+    match nix::unistd::geteuid().is_root() {
+        true => &[],
+        false => &["--map-root-user"],
+    }
+}
+
+fn ended(mut command: Command) -> (String, Option<i32>) {
+    let output = command.output().expect("unshare starts");
+    (tight(&output.stderr), output.status.code())
 }
 
 /// Words alone, without what a report draws around them.

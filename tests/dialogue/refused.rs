@@ -184,3 +184,28 @@ fn an_agent_that_does_not_answer_is_asked_after_with_its_journal() {
         assert_eq!(host.says(&["verify"]), (words.to_owned(), Some(1)));
     }
 }
+
+#[test]
+fn whoever_may_not_probe_alone_reads_why_the_agent_does_not() {
+    let host = Host::new(&["ttyS0"]);
+    let silent = |why: &str| {
+        let words = format!(
+            "the agent does not answer at /run/muster/agent.sock: {why} help: systemctl status \
+             muster-agent; or run `muster verify` as root, without the agent"
+        );
+        (words, Some(1))
+    };
+    assert_eq!(
+        host.says_to_a_user(&["verify"]),
+        silent("No such file or directory (os error 2)")
+    );
+    put(&host, SITE, b"{");
+    assert_eq!(host.says(&["agent", "run"]).1, Some(1));
+    assert_eq!(
+        host.says_to_a_user(&["verify"]),
+        silent(
+            "/var/lib/muster/site.json: the answers of this host are damaged: EOF while parsing \
+             an object at line 1 column 1; restore the file"
+        )
+    );
+}

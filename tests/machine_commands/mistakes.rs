@@ -2,8 +2,10 @@
 //! that nothing of what a machine has stored is lost.
 
 use crate::workstation::{STACK, Workstation};
+use muster::machine::qemu::qmp::Qmp;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 impl Workstation {
     fn place(&self, file: &str) -> PathBuf {
@@ -378,4 +380,65 @@ fn a_guest_that_no_ssh_reaches_is_named_with_its_console() {
         ),
         "{said}"
     );
+}
+
+#[test]
+fn a_paused_machine_goes_on_and_one_that_stays_up_is_cut_with_a_warning() {
+    let here = Workstation::new();
+    here.up();
+    let mut qemu = Qmp::connect(&here.place("qmp.sock"), Duration::from_secs(30)).unwrap();
+    qemu.execute("stop").unwrap();
+    drop(qemu);
+    assert_eq!(here.row()["condition"], "paused");
+    let (code, said) = here.says_to(&["up", STACK]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.starts_with("box had paused and goes on"), "{said}");
+    assert_eq!(here.row()["condition"], "running");
+    assert_eq!(
+        here.says_to(&["down", "tiny", "--grace", "0"]),
+        (
+            0,
+            "shutting down tiny warning: box did not shut down within 0 s; its power was cut"
+                .into()
+        )
+    );
+}
+
+#[test]
+fn an_image_built_after_the_machine_is_named_and_its_disk_stays() {
+    let here = Workstation::new();
+    here.was_up();
+    let image = here.dir.path().join("out/tiny/box.raw");
+    let newer = here.dir.path().join("newer");
+    fs::copy(&image, &newer).unwrap();
+    fs::rename(&newer, &image).unwrap();
+    let (code, said) = here.says_to(&["up", STACK, "--accel", "tcg"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.starts_with(
+            "box: a newer image is there; its disk stays on the old box is started with the disk \
+             it had"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn nobody_is_asked_where_the_question_would_not_be_seen() {
+    let here = Workstation::new();
+    here.was_up();
+    // A terminal to answer on, and a log for what is said.
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let output = std::process::Command::new(assert_cmd::cargo::cargo_bin("muster"))
+        .current_dir(here.dir.path())
+        .env("XDG_STATE_HOME", here.dir.path())
+        .env("NO_COLOR", "1")
+        .args(["down", "tiny", "--purge"])
+        .stdin(terminal.slave)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("needs --yes"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(here.row()["condition"], "stopped");
 }
