@@ -69,7 +69,13 @@ impl Desk {
         let path = self.path().join("bin/muster");
         if !path.exists() {
             std::fs::create_dir(self.path().join("bin")).unwrap();
-            std::fs::copy(assert_cmd::cargo::cargo_bin("muster"), &path).unwrap();
+            // Were it open for writing here, a test beside this one could start a program that
+            // has it open too, and nobody could run it.
+            let copied = std::process::Command::new("cp")
+                .arg(assert_cmd::cargo::cargo_bin("muster"))
+                .arg(&path)
+                .status();
+            assert!(copied.unwrap().success());
         }
         path
     }
