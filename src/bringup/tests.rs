@@ -580,3 +580,37 @@ fn a_template_error_names_the_template_its_line_and_the_words() {
     );
     assert_eq!(report.attempt, 1, "trying again cannot help");
 }
+
+#[test]
+fn needs_that_name_each_other_are_called_a_circle() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut stack = Stack::load(&Source::new(None), "starter", None).expect("the stack");
+    for service in stack.services.values_mut() {
+        if let Some(need) = service.needs.get_mut("database") {
+            let name = "{{ needs.database.database }}".to_owned();
+            need.with.insert("name".into(), name);
+        }
+        for provide in service.provides.values_mut() {
+            if let Some(value) = provide.values.get_mut("database") {
+                *value = "{{ consumer.name }}".into();
+            }
+        }
+    }
+    let facts = facts(stack, site(), "i", Places::below(directory.path()));
+    let renderer = Renderer::new(Arc::clone(&facts));
+    let refused: Vec<String> = super::job::jobs(&facts)
+        .into_iter()
+        .filter_map(|job| match &job.work {
+            Work::Step(task) => renderer.step(task).err(),
+            _ => None,
+        })
+        .map(|error| error.to_string())
+        .collect();
+    assert!(!refused.is_empty(), "rendered");
+    for words in refused {
+        assert!(
+            words.contains("these needs name each other in a circle"),
+            "{words}"
+        );
+    }
+}
