@@ -23,23 +23,24 @@ impl SiteAuthority<'_> {
 }
 
 impl Act for SiteAuthority<'_> {
-    fn check(&self, _around: &Surroundings, _stale: bool) -> Result<Found, ActionError> {
+    /// The copies stand before update-ca-certificates(8) has told all programs of them: where
+    /// that may have been cut short, they say nothing.
+    fn check(&self, _around: &Surroundings, stale: bool) -> Result<Found, ActionError> {
         let made = self.places.authority().join("ca.pem");
-        match std::fs::read_to_string(&made) {
-            Ok(pem) => Ok(
-                match self
-                    .copies()
-                    .iter()
-                    .find(|path| std::fs::read(path).map_or(true, |copy| copy != pem.as_bytes()))
-                {
-                    Some(path) => Found::Wanting(format!("{} is not the site CA", path.display())),
-                    None => Found::Satisfied,
-                },
-            ),
-            Err(_) => Ok(Found::Wanting("there is no site CA yet".into())),
-        }
+        let Ok(pem) = std::fs::read(made) else {
+            return Ok(Found::Wanting("there is no site CA yet".into()));
+        };
+        let mut copies = self.copies().into_iter();
+        let other = copies.find(|path| std::fs::read(path).map_or(true, |copy| copy != pem));
+        Ok(match other {
+            Some(path) => Found::Wanting(format!("{} is not the site CA", path.display())),
+            None if stale => Found::Unknown,
+            None => Found::Satisfied,
+        })
     }
 
+    /// A copy that is written anew is a file again, which update-ca-certificates(8) takes for a
+    /// new one: it makes a link of it and the names by which OpenSSL finds it.
     fn apply(&self, around: &Surroundings, stale: bool) -> Result<(), ActionError> {
         let authority = Authority::open_or_create(&self.places.authority(), self.organisation)?;
         for path in self.copies() {
