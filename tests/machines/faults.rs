@@ -1,7 +1,7 @@
 //! Every integration broken on purpose: its probe turns red with the reason, what does not
 //! rest on it stays green, and it recovers when the fault is taken away.
 
-use crate::site::{Site, UP, soak, wait};
+use crate::site::{Site, UP, soak};
 use crate::trouble;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -158,13 +158,16 @@ fn break_everything(site: &Site) {
         "every integration has a fault that turns it red"
     );
     for round in rounds() {
-        for fault in &round {
-            site.on_host(fault.breaks);
-        }
+        let each = |script: fn(&Fault) -> &str| {
+            let scripts: Vec<String> = round
+                .iter()
+                .map(|one| format!("({})", script(one)))
+                .collect();
+            scripts.join("\n")
+        };
+        site.on_host(&each(|fault| fault.breaks));
         let rows = site.verify();
-        for fault in &round {
-            site.on_host(fault.mends);
-        }
+        site.on_host(&each(|fault| fault.mends));
         let what: Vec<&str> = round.iter().map(|fault| fault.what).collect();
         let what = what.join(", and ");
         for (id, green, reason) in &rows {
@@ -181,8 +184,6 @@ fn break_everything(site: &Site) {
             }
         }
         let end = format!("all green after: {what}");
-        wait(&end, Duration::from_secs(600), || {
-            site.green().then_some(())
-        });
+        site.comes_back(&end, Duration::from_secs(600));
     }
 }

@@ -341,9 +341,18 @@ impl Site {
         ));
     }
 
-    /// Whether `muster verify` finds all green.
-    pub fn green(&self) -> bool {
-        self.run(&["verify", "starter", "--json"]).status.success()
+    /// Waits until all is green in the agent's eyes, and then in those of `muster verify`, which
+    /// costs the host more than being asked how it stands.
+    pub fn comes_back(&self, what: &str, limit: Duration) {
+        let green = |command: &str| self.run(&[command, "starter"]).status.success();
+        wait(what, limit, || {
+            let green = green("status") && green("verify");
+            if !green {
+                std::thread::sleep(Duration::from_secs(4));
+            }
+            green.then_some(())
+        });
+        self.saw(what);
     }
 
     /// Pulls the plug: QEMU is killed.

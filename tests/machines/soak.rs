@@ -1,7 +1,7 @@
 //! What takes too long for every run: `./tests/run soak` has it.
 
 use crate::network;
-use crate::site::{Site, UP, wait};
+use crate::site::{Site, UP};
 use crate::trouble::put_later_figures_aside;
 use std::time::Duration;
 
@@ -23,9 +23,7 @@ fn a_host_brought_up_without_a_cable_is_green_and_reachable_once_it_has_one() {
     site.must(&[&UP[..], &["--wait"]].concat());
     site.saw("bring-up ended green");
     network::cable(&site, true);
-    wait("the host to be reachable", Duration::from_secs(300), || {
-        site.green().then_some(())
-    });
+    site.comes_back("reachable and green", Duration::from_secs(300));
     site.must(&["down", "starter"]);
 }
 
@@ -52,10 +50,7 @@ fn wrong_clock(name: &'static str, moment: &str) {
     if name == "2040" {
         put_later_figures_aside(&site);
     }
-    wait("every probe to be green", Duration::from_secs(900), || {
-        let rows = site.verify();
-        rows.iter().all(|(_, green, _)| *green).then_some(())
-    });
+    site.comes_back("every probe is green", Duration::from_secs(900));
     assert_eq!(site.on_host(authority), before, "the CA was made again");
     // Good now, and for a month at least.
     site.on_host(

@@ -27,10 +27,7 @@ pub fn befalls(site: &Site) {
 }
 
 fn all_green(site: &Site, after: &str) {
-    wait(&format!("all green after {after}"), LONG, || {
-        site.green().then_some(())
-    });
-    site.saw(&format!("all green after {after}"));
+    site.comes_back(&format!("all green after {after}"), LONG);
 }
 
 /// The last record ends in the middle; then it is whole, but one letter is another.
@@ -116,9 +113,11 @@ fn root_for_reading(site: &Site) {
     site.cut_power();
 }
 
-/// It starts without a cable, and on one processor while it is at it.
+/// It starts without a cable; in `soak` on one processor, which takes longer.
 fn cable_that_comes_late(site: &Site) {
-    site.must(&[&UP[..], &["--cpus", "1"]].concat());
+    let one = ["--cpus", "1"];
+    let processors = if soak() { &one[..] } else { &[] };
+    site.must(&[&UP[..], processors].concat());
     network::cable(site, false);
     let waited = site.run(&[&UP[..], &["--wait"]].concat());
     let said = String::from_utf8_lossy(&waited.stderr).into_owned();
