@@ -1,8 +1,10 @@
 //! `muster image-worker`: the processes behind `muster build`. Hidden.
 
-use super::{Cli, exit};
+use super::{Cli, exit, out};
+use crate::image::job::Failure;
 use crate::image::namespace::{self, Stage};
 use crate::image::worker;
+use miette::IntoDiagnostic;
 use std::path::PathBuf;
 
 /// Arguments of `muster image-worker`.
@@ -10,18 +12,27 @@ use std::path::PathBuf;
 pub struct Args {
     /// Which of the processes this is
     stage: Stage,
-    /// What to make
+    /// What to make, or to remove
     job: PathBuf,
 }
 
-/// Runs the stage. `build` reads what went wrong from the job's folder, and shows it.
+/// Runs the stage. `build` reads what went wrong from the job's folder, or from standard output
+/// where there is no job, and shows it.
 pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
     let succeeded = match args.stage {
         Stage::Work => worker::work(&args.job).is_ok(),
-        stage => match namespace::pass_on(stage, &args.job) {
+        Stage::Enter | Stage::Init => match namespace::pass_on(args.stage, &args.job) {
             Ok(status) => status.success(),
             Err(error) => {
                 worker::report(&args.job, &error);
+                false
+            }
+        },
+        Stage::Try | Stage::Map | Stage::Sweep => match namespace::alone(args.stage, &args.job) {
+            Ok(()) => true,
+            Err(error) => {
+                let failure = serde_json::to_string(&Failure::from(&error)).into_diagnostic()?;
+                out::write(&failure)?;
                 false
             }
         },

@@ -243,11 +243,10 @@ impl Folder {
             .flatten()
         {
             let left = entry.path();
-            let removed = match left.is_dir() {
-                true => fs::remove_dir_all(&left),
-                false => fs::remove_file(&left),
-            };
-            removed.map_err(Error::io("cannot remove", &left))?;
+            match left.is_dir() {
+                true => remove(&left)?,
+                false => fs::remove_file(&left).map_err(Error::io("cannot remove", &left))?,
+            }
         }
         Ok(Folder { path, _held: held })
     }
@@ -256,7 +255,17 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         // What cannot be removed now is removed by the next build.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = remove(&self.path);
+    }
+}
+
+/// Removes a folder in which the files of an image may be, of all their owners.
+fn remove(folder: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            namespace::sweep(folder)
+        }
+        removed => removed.map_err(Error::io("cannot remove", folder)),
     }
 }
 

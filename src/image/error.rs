@@ -1,5 +1,6 @@
 //! What can go wrong while an image is made, in the words a person reads.
 
+use super::ordinary::Obstacle;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -106,12 +107,12 @@ pub enum Error {
         /// Why not.
         source: nix::Error,
     },
-    /// The caller may not enter namespaces.
-    #[error("{}", not_permitted(*root))]
-    NotPermitted {
-        /// Whether the caller is root all the same.
-        root: bool,
-    },
+    /// Root may not enter namespaces.
+    #[error("making an image needs namespaces of its own, which are forbidden here even to root")]
+    NotPermitted,
+    /// The caller is not root, and lacks what an ordinary user needs.
+    #[error(transparent)]
+    Ordinary(Obstacle),
     /// The folder of the images cannot be written.
     #[error("images go to {}, which cannot be written: {source}", path.display())]
     Out {
@@ -160,15 +161,6 @@ pub enum Error {
     /// The build was stopped by a signal.
     #[error("stopped; nothing was written")]
     Interrupted,
-}
-
-fn not_permitted(root: bool) -> &'static str {
-    match root {
-        false => "making an image needs root on this workstation",
-        true => {
-            "making an image needs namespaces of its own, which are forbidden here even to root"
-        }
-    }
 }
 
 /// What to do where a file cannot be read or written.
@@ -257,10 +249,8 @@ impl Error {
             Error::Agent { .. } => {
                 "give a static binary for the image's architecture with --agent FILE".into()
             }
-            Error::NotPermitted { root: false } => {
-                "build with: sudo muster build STACK; all other commands, `muster up` included, then run without sudo".into()
-            }
-            Error::NotPermitted { root: true } => {
+            Error::Ordinary(obstacle) => obstacle.hint(),
+            Error::NotPermitted => {
                 "inside a container, start it with the capability SYS_ADMIN, or build outside".into()
             }
             Error::Out { source, .. } => match io_hint(source) {
@@ -315,7 +305,7 @@ mod tests {
                 "build into another folder with --out DIR",
             ),
             (
-                Error::NotPermitted { root: true },
+                Error::NotPermitted,
                 "making an image needs namespaces of its own, which are forbidden here even to \
                  root",
                 "inside a container, start it with the capability SYS_ADMIN, or build outside",

@@ -7,6 +7,7 @@
 //! the PID namespace.
 
 use super::error::Error;
+use super::namespace;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -53,8 +54,14 @@ impl Fence {
             .map_err(Error::namespace("cannot make the mounts private"))?;
         let root = work.join("mount");
         let options = format!(
-            "lowerdir={0}/lower,upperdir={0}/root,workdir={0}/overlay,volatile",
-            work.display()
+            "lowerdir={0}/lower,upperdir={0}/root,workdir={0}/overlay,volatile{1}",
+            work.display(),
+            // What overlayfs notes on files is for root to write, or for whoever owns them.
+            if namespace::is_nested() {
+                ",userxattr"
+            } else {
+                ""
+            },
         );
         let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
         let overlaid = mount(

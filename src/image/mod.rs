@@ -25,6 +25,7 @@ pub mod job;
 pub mod member;
 mod meter;
 pub mod namespace;
+pub mod ordinary;
 pub mod overlay;
 pub mod program;
 pub mod tree;

@@ -21,6 +21,7 @@ mod interrupted;
 mod key;
 mod network;
 mod noble;
+mod ordinary;
 mod outside;
 mod person;
 mod screen;

@@ -48,7 +48,6 @@ fn what_belongs_to_another_user_is_not_called_missing() {
         ("machines of another user", &["ps"]),
         ("machines of another user", &["ps", "tiny"]),
         ("machines of another user", &["up", "starter"]),
-        ("images take root", &["build", "starter"]),
         (
             "a lock of another user",
             &["--profiles", PROFILES, "fetch", "one"],
@@ -138,4 +137,53 @@ fn a_full_disk_is_called_one() {
     walk.notes(&desk, "machines", "muster up ./tiny; ls", &output);
     let digest = desk.lock_digest();
     insta::assert_snapshot!(walk.0.replace(&digest, "[sha256]"));
+}
+
+/// Builds as somebody who is not root, on a workstation that gives them these ids and has the
+/// programs of `path` alone.
+fn without_root(desk: &Desk, subuid: &str, path: &Path) -> Output {
+    desk.file("etc/subuid", subuid);
+    desk.file("etc/subgid", "somebody:100000:65536\n");
+    desk.file("etc/passwd", "somebody:x:65534:65534::/:/bin/sh\n");
+    let script = format!(
+        "for file in passwd subuid subgid; do [ -e /etc/$file ] || touch /etc/$file; \
+         mount --bind {}/etc/$file /etc/$file; done; exec {} env PATH={} \"$0\" \"$@\"",
+        desk.path().display(),
+        SOMEBODY.join(" "),
+        path.display(),
+    );
+    desk.around(
+        &["unshare", "--mount", "sh", "-ec", &script],
+        &["build", "starter", "--out", "out"],
+    )
+    .output()
+    .unwrap()
+}
+
+#[test]
+fn whoever_builds_without_root_reads_what_they_lack() {
+    let desk = Desk::new();
+    allow(desk.path(), 0o755);
+    desk.file("nothing/here", "");
+    desk.file("tools/here", "");
+    let copied = std::process::Command::new("sh")
+        .args(["-c", "cp \"$(command -v newuidmap)\" \"$0\""])
+        .arg(desk.path().join("tools"))
+        .status();
+    // Without what made it privileged.
+    assert!(copied.unwrap().success());
+    allow(&desk.path().join("tools/newuidmap"), 0o755);
+    let some = "somebody:100000:65536\n";
+    let mut walk = Walk::default();
+    for (why, subuid, path) in [
+        ("no ids", "", "nothing"),
+        ("few ids", "somebody:100000:1000\n", "nothing"),
+        ("no program that hands them out", some, "nothing"),
+        ("one that may not", some, "tools"),
+    ] {
+        let output = without_root(&desk, subuid, &desk.path().join(path));
+        walk.notes(&desk, why, "muster build starter", &output);
+    }
+    insta::assert_snapshot!(walk.0);
+    assert!(!desk.there("out"));
 }
