@@ -3,7 +3,9 @@
 
 use crate::person::{Person, stack};
 use muster::agent::facts::Facts;
+use nix::fcntl::OFlag;
 use std::fs::{File, read_to_string};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -98,6 +100,20 @@ impl Host {
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         command
+    }
+
+    /// The same by root at a console of this host.
+    pub fn runs_at(&self, console: &str, words: &[&str]) -> Agent {
+        let device = self.path("dev").join(console);
+        let open = || {
+            let mut options = File::options();
+            let options = options.read(true).write(true);
+            let device = options.custom_flags(OFlag::O_NOCTTY.bits()).open(&device);
+            Stdio::from(device.expect("a terminal"))
+        };
+        let mut command = self.muster(words, by_root());
+        command.stdin(open()).stdout(open()).stderr(open());
+        Agent(command.spawn().expect("unshare starts"))
     }
 
     /// What a command says to root on standard error, on one line, and how it ends.

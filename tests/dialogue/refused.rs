@@ -2,6 +2,7 @@
 //! early, with what to do about it.
 
 use crate::agent::Host;
+use crate::person::PROMPTS;
 use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -80,6 +81,26 @@ fn a_host_that_cannot_keep_an_answer_says_where() {
         "this host is not set up cannot keep the answers: \
          /var/lib/muster/answers.partial.toml: Is a directory (os error 21)"
     );
+}
+
+#[test]
+fn a_host_that_cannot_be_started_with_its_answers_says_that_they_are_kept() {
+    let host = Host::new(&["ttyS0"]);
+    // Something is mounted for them, but nobody starts services here.
+    put(
+        &host,
+        "proc/thread-self/mountinfo",
+        b"1 1 0:1 / /data rw - ext4 /dev/vda5 rw\n",
+    );
+    let mut person = host.person("ttyS0");
+    let setup = host.runs_at("ttyS0", &["setup"]);
+    for (_, prompt, answer) in PROMPTS {
+        person.answers(prompt, answer);
+    }
+    person.reads("the answers are kept, but this host could not be started with them: ");
+    person.reads("help: systemctl status muster-setup muster-agent");
+    assert_eq!(setup.ends().code(), Some(1));
+    assert_eq!(host.site()["organisations"][0]["name"], "Example Ltd");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 use crate::workstation::{STACK, Workstation};
 use muster::machine::qemu::qmp::Qmp;
+use nix::fcntl::{FcntlArg, FdFlag};
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -440,5 +442,43 @@ fn nobody_is_asked_where_the_question_would_not_be_seen() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("needs --yes"), "{said}");
     assert_eq!(output.status.code(), Some(1));
+    assert_eq!(here.row()["condition"], "stopped");
+}
+
+#[test]
+fn a_question_whose_terminal_goes_away_deletes_nothing() {
+    let here = Workstation::new();
+    here.was_up();
+    // One terminal to answer on, another to read the question on.
+    let (keys, screen) = (
+        nix::pty::openpty(None, None).unwrap(),
+        nix::pty::openpty(None, None).unwrap(),
+    );
+    // Who is asked must not hold the other ends open.
+    for end in [&keys.master, &screen.master] {
+        nix::fcntl::fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+    }
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("muster"))
+        .current_dir(here.dir.path())
+        .env("XDG_STATE_HOME", here.dir.path())
+        .env("NO_COLOR", "1")
+        .args(["down", "tiny", "--purge"])
+        .stdin(keys.slave)
+        .stderr(screen.slave)
+        .spawn()
+        .unwrap();
+    let mut screen = std::fs::File::from(screen.master);
+    let mut said = String::new();
+    let mut reads_until = |words: &str| {
+        while !said.contains(words) {
+            let mut bytes = [0; 1024];
+            let count = screen.read(&mut bytes).unwrap();
+            said.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+    };
+    reads_until("for good?");
+    drop(keys.master);
+    reads_until("nobody could be asked: ");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
     assert_eq!(here.row()["condition"], "stopped");
 }

@@ -1,30 +1,14 @@
 //! A build that is stopped or killed in the middle leaves no half image, no process and no
 //! mount; the next one stands on nothing it left.
 
+use crate::ordinary::User;
 use crate::site::{MUSTER, images, wait};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-fn build(out: &Path, format: &str) -> Command {
-    let mut command = Command::new(MUSTER);
-    command
-        .current_dir(images())
-        .args([
-            "build",
-            "starter",
-            "--locked",
-            "--offline",
-            "--format",
-            format,
-        ])
-        .arg("--out")
-        .arg(out)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped());
-    command
-}
+const BUILD: [&str; 6] = ["build", "starter", "--locked", "--offline", "--out", "out"];
 
 /// What stands below `out`, but for the log.
 fn results(out: &Path) -> Vec<String> {
@@ -55,72 +39,102 @@ fn processes(out: &Path) -> Vec<String> {
         .collect()
 }
 
+/// Runs a build until it says `moment`, and ends it by a signal.
+fn stop(build: &mut Command, moment: &str, signal: &str) {
+    let mut child = build.stderr(Stdio::piped()).spawn().expect("muster starts");
+    let said = BufReader::new(child.stderr.take().expect("piped"));
+    let reached = said
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.contains(moment));
+    assert!(reached, "the build never said {moment:?}");
+    let sent = Command::new("kill")
+        .args(["-s", signal, &child.id().to_string()])
+        .status();
+    assert!(sent.expect("kill starts").success());
+    let status = child.wait().expect("it ends");
+    assert!(!status.success(), "{moment}: {status}");
+}
+
+/// No image, no process and no mount.
+fn nothing_is_left(folder: &Path, what: &str) {
+    let out = folder.join("out");
+    assert_eq!(results(&out), Vec::<String>::new(), "{what}");
+    wait(
+        "the build's processes to be gone",
+        Duration::from_secs(20),
+        || processes(folder).is_empty().then_some(()),
+    );
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("readable");
+    assert!(!mounts.contains(&*folder.to_string_lossy()), "{mounts}");
+    println!("[interrupted] {what}: nothing is left");
+}
+
 #[test]
-fn a_build_stopped_anywhere_leaves_no_half_image_and_the_next_one_is_whole() {
-    let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
-    let out = folder.path().join("out");
-    for (moment, signal) in [
-        ("unpack the other", "TERM"),
-        ("add the overlays", "INT"),
-        ("write the disk", "KILL"),
-    ] {
-        let mut child = build(&out, "raw").spawn().expect("muster starts");
-        let said = BufReader::new(child.stderr.take().expect("piped"));
-        let reached = said
-            .lines()
-            .map_while(Result::ok)
-            .any(|line| line.contains(moment));
-        assert!(reached, "the build never said {moment:?}");
-        let sent = Command::new("kill")
-            .args(["-s", signal, &child.id().to_string()])
-            .status();
-        assert!(sent.expect("kill starts").success());
-        let status = child.wait().expect("it ends");
-        assert!(!status.success(), "{moment}: {status}");
-        assert_eq!(
-            results(&out),
-            Vec::<String>::new(),
-            "after {signal} at {moment}"
-        );
-        wait(
-            "the build's processes to be gone",
-            Duration::from_secs(20),
-            || processes(&out).is_empty().then_some(()),
-        );
-        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("readable");
-        assert!(!mounts.contains(&*out.to_string_lossy()), "{mounts}");
-        println!("[interrupted] {signal} at {moment:?}: nothing is left");
+fn a_build_stopped_anywhere_leaves_no_half_image_and_the_next_one_without_root_is_as_roots() {
+    let root = tempfile::tempdir_in("/var/tmp").expect("a folder");
+    for (moment, signal) in [("unpack the other", "TERM"), ("add the overlays", "INT")] {
+        let mut build = Command::new(MUSTER);
+        build
+            .current_dir(images())
+            .args(&BUILD[..5])
+            .arg(root.path().join("out"))
+            .stdin(Stdio::null());
+        stop(&mut build, moment, signal);
+        nothing_is_left(root.path(), &format!("{signal} at {moment:?}"));
     }
 
-    let whole = build(&out, "qcow2").output().expect("muster starts");
-    assert!(
-        whole.status.success(),
-        "{}",
-        String::from_utf8_lossy(&whole.stderr)
+    let user = User::new();
+    stop(&mut user.command(&BUILD), "write the disk", "KILL");
+    nothing_is_left(user.home(), "KILL at \"write the disk\", without root");
+    let qcow2 = [&BUILD[..], &["--format", "qcow2"]].concat();
+    let whole = user.command(&qcow2).output().expect("muster starts");
+    let said = String::from_utf8_lossy(&whole.stderr).into_owned();
+    assert!(whole.status.success(), "{said}");
+    is_as_roots(&user);
+    println!("[interrupted] a user without root has then built the image that root built");
+}
+
+/// The qcow2 holds the disk of the raw image, kernel and initial RAM filesystem are the same.
+fn is_as_roots(user: &User) {
+    let (ours, theirs) = (
+        images().join("out/starter"),
+        user.home().join("out/starter"),
     );
-    let image = out.join("starter/office.qcow2");
-    assert!(image.is_file(), "{:?}", results(&out));
-    let check = Command::new("qemu-img").arg("check").arg(&image).output();
+    let check = Command::new("qemu-img")
+        .arg("check")
+        .arg(theirs.join("office.qcow2"))
+        .output();
     let check = check.expect("qemu-img starts");
     let text = String::from_utf8_lossy(&check.stdout);
     assert!(
         check.status.success() && text.contains("No errors"),
         "{text}"
     );
-    let compared = Command::new("qemu-img")
-        .args(["compare", "-f", "qcow2", "-F", "raw"])
-        .arg(&image)
-        .arg(images().join("out/starter/office.raw"))
-        .output()
-        .expect("qemu-img starts");
-    let text = String::from_utf8_lossy(&compared.stdout);
-    assert!(compared.status.success(), "{text}");
-    println!("[interrupted] the qcow2 of the next build holds the same disk as the raw image");
-    let left: Vec<_> = std::fs::read_dir(out.join("starter"))
-        .expect("readable")
+    let mut disk = Command::new("qemu-img");
+    disk.args(["compare", "-f", "qcow2", "-F", "raw"])
+        .arg(theirs.join("office.qcow2"))
+        .arg(ours.join("office.raw"));
+    let mut kernel = Command::new("cmp");
+    let mut initrd = Command::new("cmp");
+    for (file, command) in [
+        ("office.vmlinuz", &mut kernel),
+        ("office.initrd", &mut initrd),
+    ] {
+        command.args([theirs.join(file), ours.join(file)]);
+    }
+    for command in [&mut disk, &mut kernel, &mut initrd] {
+        let compared = command.output().expect("it starts");
+        let text = String::from_utf8_lossy(&compared.stdout);
+        assert!(compared.status.success(), "{text}");
+    }
+    for file in ["office.qcow2", "office.vmlinuz", "office.initrd"] {
+        assert!(user.owns(&theirs.join(file)), "{file}");
+    }
+    let hidden: Vec<_> = walkdir::WalkDir::new(&theirs)
+        .into_iter()
         .filter_map(Result::ok)
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name.starts_with('.'))
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"."))
         .collect();
-    assert_eq!(left, Vec::<String>::new(), "working folders");
+    assert!(hidden.is_empty(), "{hidden:?}");
 }
