@@ -76,12 +76,34 @@ struct State {
     owners: HashMap<Vec<u8>, String>,
     /// Files taken over: (loser, path as listed).
     lost: BTreeSet<(String, String)>,
-    /// Winners of such files, written once more when all others are done.
-    won: BTreeMap<String, BTreeSet<String>>,
+    /// Such files as their winners ship them, put in place when all packages are unpacked.
+    won: Vec<Won>,
     /// Directories made in this batch.
     made: BTreeMap<PathBuf, Meta>,
     /// The first failure's siblings stop early.
     failed: bool,
+}
+
+/// A file that its package takes over from another one: it stands beside its place until nobody
+/// writes there any more.
+#[derive(Debug)]
+struct Won {
+    winner: String,
+    /// Its canonical path.
+    key: Vec<u8>,
+    aside: PathBuf,
+    target: PathBuf,
+}
+
+/// Whose a file is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Claim {
+    /// Nobody else's so far.
+    Mine,
+    /// Another package ships it too, and this one replaces that.
+    Won,
+    /// Another package has it, and keeps it.
+    Lost,
 }
 
 impl Unpacker {
@@ -120,7 +142,7 @@ impl Unpacker {
                 if self.state().failed {
                     return Ok((index, Unpacked::default()));
                 }
-                let result = self.one(store, packages[index], index, diversions, None);
+                let result = self.one(store, packages[index], index, diversions);
                 if result.is_err() {
                     self.state().failed = true;
                 }
@@ -128,13 +150,7 @@ impl Unpacker {
             })
             .collect::<Result<Vec<_>, Error>>()?;
         done.sort_by_key(|(index, _)| *index);
-        // Where two packages ship one file, the loser may have written last.
-        let won = std::mem::take(&mut self.state().won);
-        for (index, loaded) in packages.iter().enumerate() {
-            if let Some(only) = won.get(&loaded.package.name) {
-                self.one(store, loaded, index, diversions, Some(only))?;
-            }
-        }
+        self.settle_won()?;
         let made = std::mem::take(&mut self.state().made);
         for (path, directory) in made {
             directory
@@ -142,6 +158,21 @@ impl Unpacker {
                 .map_err(Error::io("cannot set up", &path))?;
         }
         Ok(done.into_iter().map(|(_, unpacked)| unpacked).collect())
+    }
+
+    /// Puts what packages took over from each other in its place.
+    fn settle_won(&self) -> Result<(), Error> {
+        let won = std::mem::take(&mut self.state().won);
+        for file in won {
+            let Won { aside, target, .. } = &file;
+            let put = if self.state().owners.get(&file.key) == Some(&file.winner) {
+                fs::rename(aside, target)
+            } else {
+                fs::remove_file(aside)
+            };
+            put.map_err(Error::io("cannot unpack", target))?;
+        }
+        Ok(())
     }
 
     /// Files that another package took over from `package`, as they stood in its list.
@@ -157,23 +188,21 @@ impl Unpacker {
         loaded: &Loaded,
         order: usize,
         diversions: &Diversions,
-        only: Option<&BTreeSet<String>>,
     ) -> Result<Unpacked, Error> {
         let key = loaded.package.key();
         let file = store.package(loaded.package)?;
         deb::data(&key, file, room(&loaded.control), |tar| {
-            self.archive(tar, loaded, order, diversions, only)
+            self.archive(tar, loaded, order, diversions)
         })
     }
 
-    /// Unpacks one data archive; of its files `only` these, when given.
+    /// Unpacks one data archive.
     fn archive(
         &self,
         tar: &mut deb::Tar,
         loaded: &Loaded,
         order: usize,
         diversions: &Diversions,
-        only: Option<&BTreeSet<String>>,
     ) -> Result<Unpacked, Error> {
         let name = loaded.package.name.as_str();
         let conffiles: BTreeSet<String> = loaded.control.conffiles().into_iter().collect();
@@ -184,6 +213,9 @@ impl Unpacker {
         let mut unpacked = Unpacked::default();
         let mut shipped = BTreeSet::new();
         let mut links = BTreeSet::new();
+        // Where those files stand that another package ships too, and which of them go.
+        let mut aside: HashMap<String, PathBuf> = HashMap::new();
+        let mut lost = Vec::new();
         let mut buffer = vec![0; 64 * 1024];
         tar.each(|entry| {
             let raw = entry.path_bytes().into_owned();
@@ -207,17 +239,34 @@ impl Unpacker {
                 unpacked.list.push(listed);
                 return Ok(());
             }
-            if only.is_some_and(|only| !only.contains(&listed)) {
-                shipped.insert(listed);
-                return Ok(());
-            }
             let settle = |path: &str| {
                 let landing = diversions.landing(path, name);
                 let settled = self.ground.settle(&self.root, &landing[1..], &links);
                 settled.map_err(refused)
             };
             let landing = settle(&listed)?;
-            let target = self.root.join(&landing);
+            let mut target = self.root.join(&landing);
+            let claim = match member.kind {
+                Kind::Device => return Ok(()),
+                _ => self.claim(&landing, &listed, loaded)?,
+            };
+            if let Some(path) = aside.get(&listed) {
+                target = path.clone();
+            } else if claim != Claim::Mine {
+                let name = format!(".muster-{order}-{}", aside.len());
+                let path = target.with_file_name(name);
+                aside.insert(listed.clone(), path.clone());
+                match claim {
+                    Claim::Won => self.state().won.push(Won {
+                        winner: loaded.package.name.clone(),
+                        key: canonical(&landing).into_bytes(),
+                        aside: path.clone(),
+                        target,
+                    }),
+                    _ => lost.push(path.clone()),
+                }
+                target = path;
+            }
             let failed = |error: io::Error| match error.kind() {
                 io::ErrorKind::IsADirectory => refused(Refusal::Occupied),
                 _ => Error::Io {
@@ -226,20 +275,19 @@ impl Unpacker {
                     source: error,
                 },
             };
-            if member.kind == Kind::Device {
-                return Ok(());
-            }
             shipped.insert(listed.clone());
-            if !self.claim(&landing, &listed, loaded)? {
-                return Ok(());
+            if claim != Claim::Lost {
+                unpacked.list.push(listed.clone());
             }
-            unpacked.list.push(listed.clone());
             if let Kind::HardLink(source, written) = member.kind {
                 let source = format!("/{source}");
                 if !shipped.contains(&source) {
                     return Err(refused(Refusal::HardLink(written)));
                 }
-                let source = self.root.join(settle(&source)?);
+                let source = match aside.get(&source) {
+                    Some(path) => path.clone(),
+                    None => self.root.join(settle(&source)?),
+                };
                 self.place(&target, || fs::hard_link(&source, &target))
                     .map_err(failed)?;
             } else if let Kind::Symlink(link) = member.kind {
@@ -281,7 +329,7 @@ impl Unpacker {
                     file.write_all(&buffer[..read]).map_err(failed)?;
                 }
                 meta.apply_to(&file).map_err(failed)?;
-                if let Some(digest) = digest {
+                if let Some(digest) = digest.filter(|_| claim != Claim::Lost) {
                     unpacked
                         .conffiles
                         .push((listed, hex::encode(digest.finalize())));
@@ -296,6 +344,9 @@ impl Unpacker {
             }
             Ok(())
         })?;
+        for path in lost {
+            fs::remove_file(&path).map_err(Error::io("cannot remove", &path))?;
+        }
         Ok(unpacked)
     }
 
@@ -378,41 +429,35 @@ impl Unpacker {
         result
     }
 
-    /// Whether `loaded` may write `landing`; by `Replaces` when another package ships it too.
-    fn claim(&self, landing: &str, listed: &str, loaded: &Loaded) -> Result<bool, Error> {
+    /// Whose `landing` is, now that `loaded` ships it; by `Replaces` when another package does.
+    fn claim(&self, landing: &str, listed: &str, loaded: &Loaded) -> Result<Claim, Error> {
         let name = &loaded.package.name;
         let key = canonical(landing).into_bytes();
         let mut state = self.state();
         let Some(owner) = state.owners.get(&key).cloned() else {
             state.owners.insert(key, name.clone());
-            return Ok(true);
+            return Ok(Claim::Mine);
         };
         if owner == *name {
-            return Ok(true);
+            return Ok(Claim::Mine);
         }
-        let (winner, loser) = if self.replaces.contains(&(name.clone(), owner.clone())) {
-            (name.clone(), owner)
-        } else if self.replaces.contains(&(owner.clone(), name.clone())) {
-            (owner, name.clone())
-        } else {
-            // In one order, whichever of the two was faster.
-            let mut both = [owner, name.clone()];
-            both.sort();
-            let [first, second] = both;
-            return Err(Error::Conflict {
-                path: format!("/{}", canonical(landing)),
-                first,
-                second,
-            });
-        };
-        state.owners.insert(key, winner.clone());
-        state.lost.insert((loser, listed.to_owned()));
-        let taken = winner == *name;
-        state
-            .won
-            .entry(winner)
-            .or_default()
-            .insert(listed.to_owned());
-        Ok(taken)
+        if self.replaces.contains(&(name.clone(), owner.clone())) {
+            state.owners.insert(key, name.clone());
+            state.lost.insert((owner, listed.to_owned()));
+            return Ok(Claim::Won);
+        }
+        if self.replaces.contains(&(owner.clone(), name.clone())) {
+            state.lost.insert((name.clone(), listed.to_owned()));
+            return Ok(Claim::Lost);
+        }
+        // In one order, whichever of the two was faster.
+        let mut both = [owner, name.clone()];
+        both.sort();
+        let [first, second] = both;
+        Err(Error::Conflict {
+            path: format!("/{}", canonical(landing)),
+            first,
+            second,
+        })
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use tar::{EntryType, Header};
 
 /// A member of a data archive.
+#[derive(Clone)]
 pub struct Member {
     pub path: &'static str,
     pub kind: EntryType,
