@@ -8,6 +8,9 @@ use muster::cli::{
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = muster::image::standin::called(std::env::args_os()) {
+        return code;
+    }
     // A thread that panics takes the program with it: an agent that goes on without one of its
     // parts would be worse than one that systemd starts again. Not `panic = "abort"`, for which
     // every dependency would be compiled a second time for the tests.

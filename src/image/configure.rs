@@ -10,6 +10,7 @@ use super::fence::Fence;
 use super::member::names;
 use super::overlay;
 use super::program::Programs;
+use super::standin;
 use super::unpack::{Loaded, Unpacked, Unpacker};
 use crate::profile::{Account, OverlayFile};
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,6 +126,9 @@ pub fn configure(
     }
     for program in NOT_NOW {
         fence.cover(program)?;
+    }
+    for program in standin::known()? {
+        fence.stand_in(program)?;
     }
     step("configure them");
     let mut accounts = Accounts::new(root, table);

@@ -8,6 +8,7 @@
 
 use super::error::Error;
 use super::namespace;
+use super::standin;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -175,9 +176,31 @@ impl Fence {
         Ok(())
     }
 
+    /// Puts this program in the place of one of the root's, for as long as the fence stands.
+    pub fn stand_in(&mut self, program: &str) -> Result<(), Error> {
+        let originals = Path::new(standin::ORIGINALS);
+        let this = originals.join("muster");
+        if !this.exists() {
+            make(originals, 0o755)?;
+            fs::copy("/proc/self/exe", &this).map_err(Error::io("cannot write", &this))?;
+            fs::set_permissions(&this, fs::Permissions::from_mode(0o755))
+                .map_err(Error::io("cannot set up", &this))?;
+        }
+        let path = PathBuf::from(program);
+        let original = originals.join(path.file_name().unwrap_or_default());
+        fs::write(&original, b"").map_err(Error::io("cannot make", &original))?;
+        for (from, onto) in [(&path, &original), (&this, &path)] {
+            mount(Some(from), onto, NONE, MsFlags::MS_BIND, NONE)
+                .map_err(Error::namespace(format!("cannot stand in for {program}")))?;
+        }
+        // The last one goes first.
+        self.covers.extend([original, path]);
+        Ok(())
+    }
+
     /// Uncovers the programs.
     pub fn uncover(&mut self) -> Result<(), Error> {
-        for path in self.covers.drain(..) {
+        for path in self.covers.drain(..).rev() {
             umount2(&path, MntFlags::MNT_DETACH).map_err(Error::namespace(format!(
                 "cannot uncover {}",
                 path.display()

@@ -28,6 +28,7 @@ pub mod namespace;
 pub mod ordinary;
 pub mod overlay;
 pub mod program;
+pub mod standin;
 pub mod tree;
 pub mod unpack;
 pub mod worker;
