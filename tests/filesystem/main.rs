@@ -8,3 +8,4 @@ mod ext4;
 mod fat;
 mod mounted;
 mod random;
+mod read;

@@ -2,6 +2,7 @@
 
 pub mod gpt;
 pub mod grow;
+pub mod image;
 pub mod kernel;
 pub mod qcow2;
 pub mod raw;

@@ -18,6 +18,7 @@ mod journal;
 mod layout;
 mod need;
 mod number;
+pub mod read;
 mod superblock;
 mod xattr;
 
