@@ -2,8 +2,9 @@
 
 use clap::FromArgMatches;
 use muster::cli::{
-    Cli, Command, agent, answers, build, check, completions, console, diagnose, down, fetch, help,
-    image_worker, lock, man, out, plan, ps, report, setup, ssh, status, up, verify,
+    Cli, Command, agent, answers, build, cache, check, completions, console, diagnose, down, fetch,
+    help, image_worker, lock, man, out, plan, ps, report, setup, ssh, status, up, verify,
+    verify_image,
 };
 use std::process::ExitCode;
 
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
         Command::Lock(args) => lock::run(&cli, args),
         Command::Fetch(args) => fetch::run(&cli, args),
         Command::Build(args) => build::run(&cli, args),
+        Command::Cache(args) => cache::run(args),
+        Command::VerifyImage(args) => verify_image::run(args),
         Command::ImageWorker(args) => image_worker::run(&cli, args),
         Command::Setup(args) => setup::run(&cli, args),
         Command::Status(args) => status::run(&cli, args),

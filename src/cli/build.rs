@@ -39,6 +39,9 @@ pub struct Args {
     /// Fail if the lock is missing or stale, instead of making one
     #[arg(long)]
     pub locked: bool,
+    /// Build a second time under other conditions, and say where the two images differ
+    #[arg(long)]
+    pub check: bool,
     /// The program that becomes the agent, instead of this one
     #[arg(long, value_name = "FILE")]
     pub agent: Option<PathBuf>,
@@ -80,6 +83,15 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         let work = progress.begin(Stage::Image, role);
         let built = request.build(role, interrupts).map_err(report::image)?;
         work.done();
+        if built.unchanged {
+            say!("{role}: nothing has changed since this image was made");
+        }
+        if args.check {
+            let work = progress.begin(Stage::Image, role);
+            request.check(&built, interrupts).map_err(report::image)?;
+            work.done();
+            say!("{role}: a second build under other conditions gave the same bits");
+        }
         out::write(format!("{}\n", built.image.display()))?;
     }
     Ok(exit::OK)

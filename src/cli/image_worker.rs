@@ -1,6 +1,7 @@
 //! `muster image-worker`: the processes behind `muster build`. Hidden.
 
 use super::{Cli, exit, out};
+use crate::image::Error;
 use crate::image::job::Failure;
 use crate::image::namespace::{self, Stage};
 use crate::image::worker;
@@ -28,14 +29,19 @@ pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
                 false
             }
         },
-        Stage::Try | Stage::Map | Stage::Sweep => match namespace::alone(args.stage, &args.job) {
-            Ok(()) => true,
-            Err(error) => {
-                let failure = serde_json::to_string(&Failure::from(&error)).into_diagnostic()?;
-                out::write(&failure)?;
-                false
-            }
-        },
+        Stage::Try | Stage::Map | Stage::Sweep | Stage::Look => {
+            told(namespace::alone(args.stage, &args.job))?
+        }
+        Stage::Initrd => told(worker::initrd(&args.job))?,
     };
     Ok(if succeeded { exit::OK } else { exit::FAILURE })
+}
+
+/// Whether a stage succeeded whose caller reads from standard output why it did not.
+fn told(result: Result<(), Error>) -> miette::Result<bool> {
+    if let Err(error) = &result {
+        let failure = serde_json::to_string(&Failure::from(error)).into_diagnostic()?;
+        out::write(&failure)?;
+    }
+    Ok(result.is_ok())
 }

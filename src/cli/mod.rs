@@ -7,6 +7,7 @@ use std::path::PathBuf;
 pub mod agent;
 pub mod answers;
 pub mod build;
+pub mod cache;
 pub mod check;
 pub mod choice;
 pub mod completions;
@@ -32,6 +33,7 @@ pub mod ssh;
 pub mod status;
 pub mod up;
 pub mod verify;
+pub mod verify_image;
 
 /// The parsed command line.
 #[derive(Debug, Parser)]
@@ -66,6 +68,10 @@ pub enum Command {
     Fetch(fetch::Args),
     /// Make the images of a stack
     Build(build::Args),
+    /// Compare what is inside an image with its lock, without booting it
+    VerifyImage(verify_image::Args),
+    /// What the cache holds: packages, and layers of images
+    Cache(cache::Args),
     /// Makes one image in namespaces of its own; started by `build`
     #[command(hide = true)]
     ImageWorker(image_worker::Args),

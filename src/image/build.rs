@@ -2,11 +2,13 @@
 //! stand, the process that makes it, and the moment in which a finished image appears.
 
 use super::agent;
+use super::compare::compare;
+use super::disk;
 use super::error::Error;
 use super::identity::digest_file;
 use super::job::{Failure, Format, Job};
 use super::layout::Layout;
-use super::manifest::Manifest;
+use super::manifest::{self, Manifest, Output};
 use super::namespace;
 use super::worker::{FAILURE, LOG, MANIFEST};
 use crate::packages::cache::Cache;
@@ -18,6 +20,16 @@ use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+/// Where and when an image is made again to be compared: as nobody builds by habit.
+const OTHERWISE: [(&str, &str); 6] = [
+    ("HOME", "/nonexistent"),
+    ("LANG", "tr_TR.UTF-8"),
+    ("LC_ALL", "tr_TR.UTF-8"),
+    ("RAYON_NUM_THREADS", "1"),
+    ("TMPDIR", "/nonexistent"),
+    ("TZ", "Pacific/Kiritimati"),
+];
 
 /// What is common to all images of one `muster build`.
 #[derive(Debug, Clone)]
@@ -45,6 +57,8 @@ pub struct Request<'a> {
 pub struct Built {
     /// The disk.
     pub image: PathBuf,
+    /// Whether it was there already, made from the same by the same program.
+    pub unchanged: bool,
     /// What it was made from, and what came out.
     pub manifest: Manifest,
 }
@@ -88,8 +102,9 @@ impl Interrupts {
         child > 0 && kill(Pid::from_raw(child), Signal::SIGKILL).is_ok()
     }
 
-    fn run(&self, job: &Path) -> Result<bool, Error> {
-        let spawned = namespace::command("enter", job).spawn();
+    fn run(&self, job: &Path, variables: &[(&str, &str)]) -> Result<bool, Error> {
+        let mut command = namespace::command("enter", job);
+        let spawned = command.envs(variables.iter().copied()).spawn();
         let mut child = spawned.map_err(Error::io("cannot start", "/proc/self/exe"))?;
         self.child
             .store(i32::try_from(child.id()).unwrap_or(0), Ordering::SeqCst);
@@ -149,46 +164,107 @@ impl Request<'_> {
     /// Makes the image of one role. Until it is complete nothing of it stands under its name,
     /// and an older image there stays as it is.
     pub fn build(&self, role: &str, interrupts: &Interrupts) -> Result<Built, Error> {
+        let folder = Folder::claim(self.out, role)?;
+        let job = self.job(role, &folder)?;
+        if let Some(built) = self.standing(&job)? {
+            return Ok(built);
+        }
+        let log = self.out.join(format!("{role}.log"));
+        make(&job, &folder, &log, interrupts, &[])?;
+        self.publish(&job)
+    }
+
+    /// Makes the image of a role once more, from the packages alone and under other conditions,
+    /// and compares it with the one that was built.
+    pub fn check(&self, built: &Built, interrupts: &Interrupts) -> Result<(), Error> {
+        let role = built.manifest.role.as_str();
+        let folder = Folder::claim(self.out, &format!("{role}.again"))?;
+        let mut job = self.job(role, &folder)?;
+        job.layers = false;
+        job.umask = 0o077;
+        let log = self.out.join(format!("{role}.again.log"));
+        make(&job, &folder, &log, interrupts, &OTHERWISE)?;
+        let again = read_manifest(&job.staging.join(MANIFEST))?;
+        let digests = |manifest: &Manifest| -> Vec<String> {
+            let outputs = manifest.outputs.values();
+            outputs.map(|output| output.digest.clone()).collect()
+        };
+        if digests(&again) == digests(&built.manifest) {
+            let _ = fs::remove_file(log);
+            return Ok(());
+        }
+        let name = built.image.file_name().unwrap_or_default();
+        let second = job.staging.join(name);
+        let found = disk::image::open(&built.image).and_then(|first| {
+            let second = disk::image::open(&second)?;
+            compare(&*first, &*second)
+        });
+        Err(Error::Unlike {
+            role: role.to_owned(),
+            differences: found.map_err(Error::io("cannot read", &built.image))?,
+        })
+    }
+
+    fn job(&self, role: &str, folder: &Folder) -> Result<Job, Error> {
         let found = known(self.stack, role)?;
         let agent = agent::choose(self.agent, architecture(self.stack, found))?;
-        let folder = Folder::claim(self.out, role)?;
-        let job = Job {
+        Ok(Job {
             stack: self.stack.clone(),
             role: role.to_owned(),
             lock: self.lock.clone(),
             cache: absolute(self.cache.root())?,
+            layers: true,
             work: folder.path.join("work"),
             staging: folder.path.join("staging"),
             agent_sha256: digest_file(&agent)?,
             agent,
+            builder_sha256: digest_file(Path::new("/proc/self/exe"))?,
+            umask: umask(),
             format: self.format,
             layout: Layout::parse(self.layout)?,
             grub: self.grub.to_owned(),
             epoch: epoch(self.lock, &found.base)?,
+        })
+    }
+
+    /// The image that is there, if a build now would make the same: from the same inputs, by the
+    /// same program, and nobody has written to it since its manifest was.
+    fn standing(&self, job: &Job) -> Result<Option<Built>, Error> {
+        let path = self.out.join(format!("{}.manifest.json", job.role));
+        let text = fs::read(&path).unwrap_or_default();
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else {
+            return Ok(None);
         };
-        for path in [&job.work, &job.staging] {
-            fs::create_dir(path).map_err(Error::io("cannot make", path))?;
+        let same = manifest.version == manifest::VERSION
+            && manifest.format == job.format
+            && manifest.inputs.builder == job.builder_sha256
+            && manifest.image_id == job.image_id()?;
+        let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified());
+        let untouched = |output: &Output| {
+            let file = self.out.join(&output.file);
+            let whole = fs::metadata(&file).is_ok_and(|found| found.len() == output.size);
+            whole
+                && matches!((changed(&file), changed(&path)), (Ok(file), Ok(last)) if file <= last)
+        };
+        if !same || !manifest.outputs.values().all(untouched) {
+            return Ok(None);
         }
-        let path = folder.path.join("job.json");
-        let text = serde_json::to_vec(&job)
-            .map_err(|error| Error::Layout(format!("the job does not fit JSON: {error}")))?;
-        fs::write(&path, text).map_err(Error::io("cannot write", &path))?;
-        let log = self.out.join(format!("{role}.log"));
-        let succeeded = interrupts.run(&path);
-        let _ = fs::rename(job.staging.join(LOG), &log);
-        if !succeeded? {
-            return Err(failure(&job.staging, role, &log));
-        }
-        self.publish(&job)
+        Ok(Some(Built {
+            image: self.image(job),
+            unchanged: true,
+            manifest,
+        }))
+    }
+
+    fn image(&self, job: &Job) -> PathBuf {
+        let name = format!("{}.{}", job.role, job.format.suffix());
+        self.out.join(name)
     }
 
     /// Moves the results to their names; the manifest last, so that one that is there always
     /// speaks of the files beside it.
     fn publish(&self, job: &Job) -> Result<Built, Error> {
-        let text = fs::read(job.staging.join(MANIFEST));
-        let text = text.map_err(Error::io("cannot read", job.staging.join(MANIFEST)))?;
-        let manifest: Manifest = serde_json::from_slice(&text)
-            .map_err(|error| Error::Layout(format!("the manifest was not written: {error}")))?;
+        let manifest = read_manifest(&job.staging.join(MANIFEST))?;
         let last = format!("{}.manifest.json", job.role);
         let stale = self.out.join(&last);
         match fs::remove_file(&stale) {
@@ -209,11 +285,41 @@ impl Request<'_> {
                 .and_then(|()| fs::rename(&from, &to))
                 .map_err(Error::io("cannot write", &to))?;
         }
-        let image = self
-            .out
-            .join(format!("{}.{}", job.role, job.format.suffix()));
-        Ok(Built { image, manifest })
+        Ok(Built {
+            image: self.image(job),
+            unchanged: false,
+            manifest,
+        })
     }
+}
+
+/// Has the process that makes an image make it; what its programs say goes to `log`.
+fn make(
+    job: &Job,
+    folder: &Folder,
+    log: &Path,
+    interrupts: &Interrupts,
+    variables: &[(&str, &str)],
+) -> Result<(), Error> {
+    for path in [&job.work, &job.staging] {
+        fs::create_dir(path).map_err(Error::io("cannot make", path))?;
+    }
+    let path = folder.path.join("job.json");
+    let text = serde_json::to_vec(job)
+        .map_err(|error| Error::Layout(format!("the job does not fit JSON: {error}")))?;
+    fs::write(&path, text).map_err(Error::io("cannot write", &path))?;
+    let succeeded = interrupts.run(&path, variables);
+    let _ = fs::rename(job.staging.join(LOG), log);
+    match succeeded? {
+        true => Ok(()),
+        false => Err(failure(&job.staging, &job.role, log)),
+    }
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest, Error> {
+    let text = fs::read(path).map_err(Error::io("cannot read", path))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Error::Layout(format!("the manifest was not written: {error}")))
 }
 
 /// The folder of one build, held against other builds of the same role and removed at the end.
@@ -299,6 +405,15 @@ fn epoch(lock: &Lock, base: &str) -> Result<i64, Error> {
         newest = newest.max(date.as_second());
     }
     Ok(newest)
+}
+
+/// This process's umask (proc_pid_status(5)).
+fn umask() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut lines = status.lines();
+    let mask = lines.find_map(|line| line.strip_prefix("Umask:"));
+    let mask = mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok());
+    mask.unwrap_or(0o022)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

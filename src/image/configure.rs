@@ -1,5 +1,5 @@
-//! From package files to a configured root, in two rounds: the essential set, which must be
-//! there before any script can run, and then everything else.
+//! From package files to a configured root, in rounds: the essential set, which must be there
+//! before any script can run, the other packages of the base, and those of the role.
 
 use super::accounts::Accounts;
 use super::deb::Store;
@@ -7,6 +7,7 @@ use super::diversion::Diversions;
 use super::dpkg::{Database, Interests};
 use super::error::Error;
 use super::fence::Fence;
+use super::job::Job;
 use super::member::names;
 use super::overlay;
 use super::program::Programs;
@@ -28,93 +29,105 @@ const NOT_NOW: [&str; 3] = [
     "/usr/sbin/make-ssl-cert",
 ];
 
-/// What a root is configured from.
+/// What one layer of a root is configured from.
 #[derive(Debug)]
 pub struct Ingredients<'a> {
-    /// Name of the role, for messages.
-    pub role: &'a str,
-    /// The bootstrap set in order.
-    pub essential: &'a [Loaded<'a>],
-    /// All others in order.
-    pub others: &'a [Loaded<'a>],
+    /// Whose packages they are, for messages.
+    pub of: &'a str,
+    /// Packages that are configured already.
+    pub known: &'a [&'a Loaded<'a>],
+    /// The packages in order.
+    pub packages: &'a [&'a Loaded<'a>],
     /// Packages asked for by name.
     pub manual: &'a [String],
     /// debconf selections.
     pub preseed: &'a [String],
-    /// Files of the overlays.
-    pub overlay: &'a BTreeMap<&'a str, &'a OverlayFile>,
+    /// Files of the overlays that are there before packages configure.
+    pub early: &'a BTreeMap<&'a str, &'a OverlayFile>,
     /// Table of system accounts.
     pub accounts: &'a [Account],
     /// dpkg architecture.
     pub architecture: &'a str,
 }
 
-/// Configures the root that this process has entered.
-pub fn configure(
-    ingredients: &Ingredients,
-    store: &Store,
+/// With what they are configured.
+#[derive(Clone, Copy)]
+pub struct Tools<'a> {
+    /// The cache.
+    pub store: &'a Store,
+    /// Runs programs.
+    pub programs: &'a Programs,
+    /// Says what is begun.
+    pub step: &'a dyn Fn(&str),
+}
+
+/// Unpacks and configures the bootstrap set, in the empty root that this process has entered.
+pub fn bootstrap(
+    packages: &[&Loaded],
+    of: &str,
     fence: &mut Fence,
-    programs: &Programs,
-    step: &dyn Fn(&str),
+    tools: Tools,
 ) -> Result<(), Error> {
     let root = Path::new("/");
     let database = Database::new(root);
-    let Ingredients {
-        role,
-        essential,
-        others,
-        accounts: table,
-        ..
-    } = *ingredients;
-    let essential: Vec<&Loaded> = essential.iter().collect();
-    let others: Vec<&Loaded> = others.iter().collect();
-    let all: Vec<&Loaded> = essential.iter().chain(&others).copied().collect();
-    let unpacker = Unpacker::new(root, &all);
     let round = Round {
         database: &database,
-        programs,
-        unpacker: &unpacker,
-        store,
+        unpacker: &Unpacker::new(root, packages),
+        tools,
     };
-
-    step(&format!(
+    (tools.step)(&format!(
         "unpack the {} packages everything needs",
-        essential.len()
+        packages.len()
     ));
     database.create()?;
-    let unpacked = unpacker.unpack(store, &essential, &Diversions::default())?;
-    round.record(&essential, &essential, unpacked)?;
-    fs::write(POLICY, "#!/bin/sh\nexit 101\n")
-        .and_then(|()| fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)))
-        .map_err(Error::io("cannot write", POLICY))?;
-    fence.cover("/usr/sbin/start-stop-daemon")?;
-    step("configure them");
+    let unpacked = round
+        .unpacker
+        .unpack(tools.store, packages, &Diversions::default())?;
+    round.record(packages, packages, unpacked)?;
+    forbid_services(fence)?;
+    (tools.step)("configure them");
     // base-passwd brings the accounts that all other scripts take for granted.
-    let passwd = essential
+    let (first, rest): (Vec<&Loaded>, Vec<&Loaded>) = packages
         .iter()
-        .filter(|loaded| loaded.package.name == "base-passwd");
-    let rest = essential
-        .iter()
-        .filter(|loaded| loaded.package.name != "base-passwd");
-    for loaded in passwd.chain(rest) {
+        .partition(|loaded| loaded.package.name == "base-passwd");
+    for loaded in first.iter().chain(&rest) {
         round.preinst(loaded)?;
     }
-    if essential
-        .iter()
-        .any(|loaded| loaded.package.name == "base-passwd")
-    {
+    if !first.is_empty() {
         let argv = [
             "/usr/bin/dpkg",
             "--configure",
             "--force-depends",
             "base-passwd",
         ];
-        programs.run("configuring base-passwd", &argv)?;
+        tools.programs.run("configuring base-passwd", &argv)?;
     }
-    round.configure(role)?;
+    round.configure(of)
+}
 
-    step(&format!("unpack the other {} packages", others.len()));
-    round.unpack_others(&others, &all)?;
+/// Unpacks and configures further packages in the root that this process has entered.
+pub fn add(ingredients: &Ingredients, fence: &mut Fence, tools: Tools) -> Result<(), Error> {
+    let root = Path::new("/");
+    let database = Database::new(root);
+    let Ingredients {
+        of,
+        known,
+        packages,
+        accounts: table,
+        ..
+    } = *ingredients;
+    let all: Vec<&Loaded> = known.iter().chain(packages).copied().collect();
+    let round = Round {
+        database: &database,
+        unpacker: &Unpacker::above(root, known, packages)?,
+        tools,
+    };
+    (tools.step)(&format!(
+        "unpack the other {} packages of {of}",
+        packages.len()
+    ));
+    forbid_services(fence)?;
+    round.unpack_others(packages, &all)?;
     let states = super::dpkg::extended_states(
         all.iter().copied(),
         ingredients.manual,
@@ -130,43 +143,55 @@ pub fn configure(
     for program in standin::known()? {
         fence.stand_in(program)?;
     }
-    step("configure them");
+    (tools.step)("configure them");
     let mut accounts = Accounts::new(root, table);
-    accounts.create_for(&all)?;
+    accounts.create_for(packages)?;
     accounts.open_pool()?;
     if !ingredients.preseed.is_empty() {
         let selections = ingredients.preseed.join("\n") + "\n";
         let argv = ["/usr/bin/debconf-set-selections"];
-        programs.run_with("setting the debconf selections", &argv, &[], &selections)?;
+        let what = "setting the debconf selections";
+        tools.programs.run_with(what, &argv, &[], &selections)?;
     }
-    overlay::before_configuration(ingredients.overlay)?;
-    round.configure(role)?;
+    overlay::before_configuration(ingredients.early)?;
+    round.configure(of)?;
     accounts.close_pool()?;
     fs::remove_file(POLICY).map_err(Error::io("cannot remove", POLICY))
 }
 
+/// Keeps scripts from starting what they have installed.
+fn forbid_services(fence: &mut Fence) -> Result<(), Error> {
+    fs::write(POLICY, "#!/bin/sh\nexit 101\n")
+        .and_then(|()| fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)))
+        .map_err(Error::io("cannot write", POLICY))?;
+    fence.cover("/usr/sbin/start-stop-daemon")
+}
+
 /// Makes the accounts that overlays ask for (sysusers.d(5)), and then compares all accounts of
-/// the root with the table.
-pub fn settle_accounts(ingredients: &Ingredients, programs: &Programs) -> Result<(), Error> {
-    let packages: Vec<&Loaded> = ingredients
-        .essential
-        .iter()
-        .chain(ingredients.others)
-        .collect();
-    let accounts = Accounts::new(Path::new("/"), ingredients.accounts);
+/// the root with the table. `packages` loads those of the root, to name who makes an account
+/// that is not in it.
+pub fn settle_accounts<'a>(
+    job: &Job,
+    packages: impl FnOnce() -> Result<Vec<Loaded<'a>>, Error>,
+    programs: &Programs,
+) -> Result<(), Error> {
+    let accounts = Accounts::new(Path::new("/"), &job.lock.accounts);
     accounts.create_for(&[])?;
     let tool = "/usr/bin/systemd-sysusers";
     if Path::new(tool).exists() {
         programs.run("making the accounts of sysusers.d", &[tool])?;
     }
-    accounts.check(ingredients.role, &packages)
+    if accounts.check(&job.role, &[]).is_ok() {
+        return Ok(());
+    }
+    let packages = packages()?;
+    accounts.check(&job.role, &packages.iter().collect::<Vec<_>>())
 }
 
 struct Round<'a> {
     database: &'a Database,
-    programs: &'a Programs,
     unpacker: &'a Unpacker,
-    store: &'a Store,
+    tools: Tools<'a>,
 }
 
 impl Round<'_> {
@@ -194,7 +219,9 @@ impl Round<'_> {
                 self.preinst(loaded)?;
             }
             let diversions = Diversions::parse(&self.database.read("diversions")?);
-            let unpacked = self.unpacker.unpack(self.store, &group, &diversions)?;
+            let unpacked = self
+                .unpacker
+                .unpack(self.tools.store, &group, &diversions)?;
             self.record(&group, all, unpacked)?;
         }
         Ok(())
@@ -209,6 +236,10 @@ impl Round<'_> {
         for (loaded, unpacked) in packages.iter().zip(&mut unpacked) {
             let lost = self.unpacker.lost(&loaded.package.name);
             unpacked.list.retain(|path| !lost.contains(path));
+        }
+        // Of packages that were recorded before, too.
+        for (package, paths) in self.unpacker.taken(packages) {
+            self.database.take_from(&package, &paths)?;
         }
         let pairs: Vec<(&Loaded, &Unpacked)> =
             packages.iter().copied().zip(unpacked.iter()).collect();
@@ -239,11 +270,13 @@ impl Round<'_> {
         ];
         let what = format!("the preinst script of {name}");
         let argv = ["/var/lib/dpkg/tmp.ci/preinst", "install"];
-        self.programs.run_with(&what, &argv, &environment, "")?;
+        self.tools
+            .programs
+            .run_with(&what, &argv, &environment, "")?;
         self.database.unstage()
     }
 
-    fn configure(&self, role: &str) -> Result<(), Error> {
+    fn configure(&self, of: &str) -> Result<(), Error> {
         let argv = [
             "/usr/bin/dpkg",
             "--configure",
@@ -252,8 +285,9 @@ impl Round<'_> {
             "--force-confdef",
             "--force-confnew",
         ];
-        self.programs
-            .run(&format!("configuring the packages of {role}"), &argv)?;
+        self.tools
+            .programs
+            .run(&format!("configuring the packages of {of}"), &argv)?;
         match self.database.unconfigured()?.as_slice() {
             [] => Ok(()),
             left => {

@@ -30,24 +30,26 @@ const XZ_MEMORY: u64 = 256 << 20;
 /// Power of two of the bytes that unpacking zstd may take: `zstd -19` needs 8 MiB.
 const ZSTD_WINDOW: u32 = 27;
 
-/// The cache as an open directory, so that it stays readable after `chroot`.
+/// The files of a cache as an open directory, so that they stay readable after `chroot`, even
+/// where the directory is a link to another place.
 #[derive(Debug)]
 pub struct Store {
     directory: OwnedFd,
 }
 
 impl Store {
-    /// Opens the folder that holds `sha256/`.
+    /// Opens the cache at `root`: the folder `sha256` in it.
     pub fn open(root: &Path) -> Result<Store, Error> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let directory = nix::fcntl::open(root, flags, Mode::empty())
-            .map_err(|errno| Error::io("cannot open the cache", root)(errno.into()))?;
+        let files = root.join("sha256");
+        let directory = nix::fcntl::open(&files, flags, Mode::empty())
+            .map_err(|errno| Error::io("cannot open the cache", files)(errno.into()))?;
         Ok(Store { directory })
     }
 
     /// Opens a pinned package without looking at it.
     pub fn package(&self, package: &Package) -> Result<File, Error> {
-        let name = format!("sha256/{}/{}", &package.sha256[..2], package.sha256);
+        let name = format!("{}/{}", &package.sha256[..2], package.sha256);
         match openat(
             &self.directory,
             name.as_str(),

@@ -123,6 +123,36 @@ impl Database {
         self.append("status", &status)
     }
 
+    /// The list of a recorded package's paths, one per line.
+    pub fn list(&self, loaded: &Loaded) -> Result<String, Error> {
+        self.read(&format!("info/{}.list", file_name(loaded)))
+    }
+
+    /// Takes paths out of the list of a recorded package: another one has replaced them.
+    pub fn take_from(&self, package: &str, paths: &BTreeSet<String>) -> Result<(), Error> {
+        let folder = self.directory.join("info");
+        let entries = fs::read_dir(&folder).map_err(Error::io("cannot read", &folder))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let own = name
+                .strip_suffix(".list")
+                .and_then(|name| name.split(':').next());
+            if own != Some(package) {
+                continue;
+            }
+            let name = format!("info/{name}");
+            let text = self.read(&name)?;
+            let lines = text.split_inclusive('\n');
+            let left: String = lines
+                .filter(|line| !paths.contains(line.trim_end()))
+                .collect();
+            if left != text {
+                self.write(&name, left.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Registers what the packages wait for, and queues what their unpacking has set off.
     pub fn triggers(
         &self,

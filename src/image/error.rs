@@ -158,9 +158,29 @@ pub enum Error {
         /// Roles it has.
         known: Vec<String>,
     },
+    /// The same image, made again, is another one.
+    #[error(
+        "two builds of {role} from the same inputs differ:\n  {}",
+        shown(differences)
+    )]
+    Unlike {
+        /// Role.
+        role: String,
+        /// Where, each in words.
+        differences: Vec<String>,
+    },
     /// The build was stopped by a signal.
     #[error("stopped; nothing was written")]
     Interrupted,
+}
+
+/// The first of many differences.
+fn shown(differences: &[String]) -> String {
+    let mut lines: Vec<String> = differences.iter().take(20).cloned().collect();
+    if differences.len() > lines.len() {
+        lines.push(format!("and {} more", differences.len() - lines.len()));
+    }
+    lines.join("\n  ")
 }
 
 /// What to do where a file cannot be read or written.
@@ -227,7 +247,7 @@ impl Error {
         match self {
             Error::NotCached { .. } => "run `muster fetch`, or build without --offline".into(),
             Error::Digest { .. } => {
-                "the cached file is damaged: delete it and run `muster fetch`".into()
+                "the cached file is damaged: `muster cache verify` removes it, and `muster fetch` fetches it again".into()
             }
             Error::Package { .. } | Error::Refused { .. } => {
                 "the file is the one that the archive's index names, so the archive itself is wrong: leave the package out, or pin another version of it with `muster lock STACK --update`, and tell whoever publishes the archive".into()
@@ -248,6 +268,9 @@ impl Error {
             Error::NoRole { known, .. } => format!("its roles are {}", known.join(", ")),
             Error::Agent { .. } => {
                 "give a static binary for the image's architecture with --agent FILE".into()
+            }
+            Error::Unlike { .. } => {
+                "something that is not among the inputs went into it: the clock, chance, or this computer; find what writes these paths in the log beside the image".into()
             }
             Error::Ordinary(obstacle) => obstacle.hint(),
             Error::NotPermitted => {

@@ -1,6 +1,6 @@
 //! The fenced root: what maintainer scripts see, and what they cannot reach.
 //!
-//! The root is an overlay mount without a lower layer and with `volatile`, so that the many
+//! The root is an overlay mount over the layers below, with `volatile`, so that the many
 //! `fsync` calls of dpkg and debconf cost nothing (overlayfs documentation, "Volatile mount").
 //! There is no network (an empty network namespace), `/sys` is empty, `/dev` has only nodes
 //! that hold nothing, daemons cannot be started, and whatever still runs at the end dies with
@@ -9,8 +9,11 @@
 use super::error::Error;
 use super::namespace;
 use super::standin;
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::Mode;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -36,26 +39,44 @@ const MOUNT_POINTS: [(&str, u32); 5] = [
 
 const NONE: Option<&str> = None;
 
-/// A root that scripts may run in.
-#[derive(Debug)]
-pub struct Fence {
-    root: PathBuf,
-    covers: Vec<PathBuf>,
+/// What a root consists of before it is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ground {
+    /// Trees that are only read, the upper before the lower.
+    pub lower: Vec<PathBuf>,
+    /// Where everything that is written goes; a folder that is there.
+    pub upper: PathBuf,
+    /// An empty folder on the same filesystem. Without one the root is `upper` itself, and
+    /// there is nothing below: overlayfs does not work everywhere.
+    pub work: Option<PathBuf>,
+    /// An empty folder to mount the root on.
+    pub mount: PathBuf,
 }
 
-impl Fence {
-    /// Mounts the root kept in `work` (folders `root`, `overlay`, `lower`, `mount`) and what
-    /// scripts need in it. The process is alone in its mount and PID namespaces.
-    pub fn raise(work: &Path) -> Result<Fence, Error> {
-        for name in ["root", "overlay", "lower", "mount"] {
-            make(&work.join(name), 0o755)?;
+impl Ground {
+    /// Mounts it.
+    fn mount(&self) -> Result<(), Error> {
+        let failed = || Error::namespace("cannot mount the root");
+        let Some(work) = &self.work else {
+            let flags = MsFlags::MS_BIND;
+            return mount(Some(&self.upper), &self.mount, NONE, flags, NONE).map_err(failed());
+        };
+        // A colon separates the lower layers.
+        let lower = self.lower.iter().map(|path| {
+            let path = path.display().to_string();
+            path.replace('\\', r"\\").replace(':', r"\:")
+        });
+        let mut lower: Vec<String> = lower.collect();
+        if lower.is_empty() {
+            // There must be one.
+            let empty = self.mount.with_extension("empty");
+            make(&empty, 0o755)?;
+            lower.push(empty.display().to_string());
         }
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        mount(NONE, "/", NONE, private, NONE)
-            .map_err(Error::namespace("cannot make the mounts private"))?;
-        let root = work.join("mount");
         let options = format!(
-            "lowerdir={0}/lower,upperdir={0}/root,workdir={0}/overlay,volatile{1}",
+            "lowerdir={},upperdir={},workdir={},volatile{}",
+            lower.join(":"),
+            self.upper.display(),
             work.display(),
             // What overlayfs notes on files is for root to write, or for whoever owns them.
             if namespace::is_nested() {
@@ -65,35 +86,56 @@ impl Fence {
             },
         );
         let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
-        let overlaid = mount(
-            Some("overlay"),
-            &root,
-            Some("overlay"),
-            flags,
-            Some(&options[..]),
-        );
-        if overlaid.is_err() {
-            // A work directory that is itself on an overlay, or an old kernel: correct, slower.
-            mount(
-                Some(&work.join("root")),
-                &root,
-                NONE,
-                MsFlags::MS_BIND,
-                NONE,
-            )
-            .map_err(Error::namespace("cannot mount the root"))?;
+        let kind = Some("overlay");
+        mount(kind, &self.mount, kind, flags, Some(&options[..])).map_err(failed())
+    }
+
+    /// Whether overlayfs can write to a folder.
+    pub fn works(folder: &Path) -> bool {
+        let Ok(place) = tempfile::tempdir_in(folder) else {
+            return false;
+        };
+        let at = |name: &str| place.path().join(name);
+        for name in ["upper", "work", "mount"] {
+            if fs::create_dir(at(name)).is_err() {
+                return false;
+            }
         }
+        let ground = Ground {
+            lower: Vec::new(),
+            upper: at("upper"),
+            work: Some(at("work")),
+            mount: at("mount"),
+        };
+        let works = ground.mount().is_ok();
+        if works {
+            let _ = umount2(&ground.mount, MntFlags::MNT_DETACH);
+        }
+        works
+    }
+}
+
+/// A root that scripts may run in.
+#[derive(Debug)]
+pub struct Fence {
+    root: PathBuf,
+    covers: Vec<PathBuf>,
+    /// What was the root before.
+    outside: Option<OwnedFd>,
+}
+
+impl Fence {
+    /// Mounts the root, and what scripts need in it. The process is alone in its mount and PID
+    /// namespaces.
+    pub fn raise(ground: &Ground) -> Result<Fence, Error> {
+        ground.mount()?;
         let fence = Fence {
-            root,
+            root: ground.mount.clone(),
             covers: Vec::new(),
+            outside: None,
         };
         fence.furnish()?;
         Ok(fence)
-    }
-
-    /// The root as the process sees it before it enters.
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 
     fn furnish(&self) -> Result<(), Error> {
@@ -101,13 +143,16 @@ impl Fence {
         for name in MERGED {
             make(&self.root.join("usr").join(name), 0o755)?;
             let link = self.root.join(name);
-            symlink(format!("usr/{name}"), &link).map_err(Error::io("cannot make", &link))?;
+            match symlink(format!("usr/{name}"), &link) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => made.map_err(Error::io("cannot make", &link))?,
+            }
         }
         for (name, mode) in MOUNT_POINTS {
             make(&self.root.join(name), mode)?;
         }
         let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        let at = |name: &str| self.root.join(name);
+        let at = |name: &str| self.at(name);
         let mounted = |what: &str| Error::namespace(format!("cannot mount {what} in the root"));
         mount(
             Some("proc"),
@@ -157,18 +202,40 @@ impl Fence {
         make(&at("run/lock"), 0o1777)
     }
 
-    /// Makes the fenced root this process's own.
+    /// Makes the fenced root this process's own, until [`Fence::leave`].
     pub fn enter(&mut self) -> Result<(), Error> {
+        let outside = nix::fcntl::open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(Error::namespace("cannot find the way back"))?;
         nix::unistd::chroot(&self.root).map_err(Error::namespace("cannot enter the root"))?;
         std::env::set_current_dir("/").map_err(Error::io("cannot enter", "/"))?;
-        self.root = PathBuf::from("/");
+        self.outside = Some(outside);
         Ok(())
+    }
+
+    /// Goes back to where [`Fence::enter`] came from, and takes the root away. Its mounts are
+    /// gone ([`Fence::lower`]).
+    pub fn leave(self) -> Result<(), Error> {
+        if let Some(outside) = &self.outside {
+            nix::unistd::fchdir(outside)
+                .and_then(|()| nix::unistd::chroot("."))
+                .map_err(Error::namespace("cannot leave the root"))?;
+        }
+        umount2(&self.root, MntFlags::MNT_DETACH)
+            .map_err(Error::namespace("cannot unmount the root"))
+    }
+
+    /// Where a path of the root is for this process.
+    fn at(&self, name: &str) -> PathBuf {
+        match self.outside {
+            Some(_) => Path::new("/").join(name),
+            None => self.root.join(name),
+        }
     }
 
     /// Covers a program with one that does nothing, for as long as the fence stands.
     pub fn cover(&mut self, program: &str) -> Result<(), Error> {
         let path = PathBuf::from(program);
-        if path.exists() {
+        if path.exists() && !self.covers.contains(&path) {
             mount(Some("/usr/bin/true"), &path, NONE, MsFlags::MS_BIND, NONE)
                 .map_err(Error::namespace(format!("cannot cover {program}")))?;
             self.covers.push(path);
@@ -210,10 +277,10 @@ impl Fence {
     }
 
     /// Takes away all mounts, so that only what belongs to the image is left.
-    pub fn lower(mut self) -> Result<(), Error> {
+    pub fn lower(&mut self) -> Result<(), Error> {
         self.uncover()?;
         for (name, _) in MOUNT_POINTS.iter().filter(|(name, _)| *name != "sys") {
-            let path = self.root.join(name);
+            let path = self.at(name);
             umount2(&path, MntFlags::MNT_DETACH).map_err(Error::namespace(format!(
                 "cannot unmount {}",
                 path.display()
@@ -229,7 +296,14 @@ fn make(path: &Path, mode: u32) -> Result<(), Error> {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(Error::io("cannot make", path)(error))
         }
+        // One of a lower layer is only copied up when there is something to change.
+        Err(_) if is_directory(path, mode) => Ok(()),
         _ => fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .map_err(Error::io("cannot set up", path)),
     }
+}
+
+fn is_directory(path: &Path, mode: u32) -> bool {
+    let found = fs::symlink_metadata(path);
+    found.is_ok_and(|found| found.is_dir() && found.permissions().mode() & 0o7777 == mode)
 }

@@ -4,7 +4,7 @@
 use super::error::Error;
 use super::layout::Layout;
 use crate::packages::lock::{Lock, Package, RoleLock};
-use crate::profile::{Base, Role, Service, Stack};
+use crate::profile::{Base, OverlayFile, Role, Service, Stack};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,8 @@ pub struct Job {
     pub lock: Lock,
     /// Folder of the cache.
     pub cache: PathBuf,
+    /// Whether layers that are kept there may be used.
+    pub layers: bool,
     /// An empty folder for the root, removed by the caller.
     pub work: PathBuf,
     /// An empty folder for the results, next to where they will stand.
@@ -49,6 +51,10 @@ pub struct Job {
     pub agent: PathBuf,
     /// Its SHA-256, hex.
     pub agent_sha256: String,
+    /// SHA-256 of the program that makes the image, hex.
+    pub builder_sha256: String,
+    /// Permission bits that results are not given (umask(2)).
+    pub umask: u32,
     /// How the disk is stored.
     pub format: Format,
     /// The partitions.
@@ -129,11 +135,32 @@ impl Job {
         found.collect()
     }
 
-    /// debconf selections of the base and the role's services.
+    /// debconf selections for the packages of the role: the base's own and its services'.
     pub fn preseed(&self) -> Result<Vec<String>, Error> {
         let services = self.services()?;
         let base = self.base()?.preseed.iter();
         let all = base.chain(services.iter().flat_map(|service| &service.preseed));
         Ok(all.map(|line| line.trim().to_owned()).collect())
     }
+
+    /// Files of the base's overlay that are there before its packages configure.
+    pub fn early_of_base(&self) -> Result<BTreeMap<&str, &OverlayFile>, Error> {
+        let base = self.base()?;
+        Ok(early(&base.early, &base.overlay).collect())
+    }
+
+    /// Files of the services' overlays that are there before the role's packages configure.
+    pub fn early_of_role(&self) -> Result<BTreeMap<&str, &OverlayFile>, Error> {
+        let services = self.services()?.into_iter();
+        let all = services.flat_map(|service| early(&service.early, &service.overlay));
+        Ok(all.collect())
+    }
+}
+
+fn early<'a>(
+    paths: &'a [String],
+    overlay: &'a BTreeMap<String, OverlayFile>,
+) -> impl Iterator<Item = (&'a str, &'a OverlayFile)> {
+    let entries = paths.iter().filter_map(|path| overlay.get_key_value(path));
+    entries.map(|(path, file)| (path.as_str(), file))
 }

@@ -5,11 +5,14 @@ use super::layout::Partition;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Version of the format that this program writes.
+pub const VERSION: u32 = 2;
+
 /// The manifest of one image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Manifest {
-    /// Format of this file, 1.
+    /// Format of this file, 2.
     pub version: u32,
     /// Name of the stack.
     pub stack: String,
@@ -39,6 +42,8 @@ pub struct Manifest {
 pub struct Inputs {
     /// SHA-256 of the agent's binary.
     pub agent: String,
+    /// SHA-256 of the program that made the image.
+    pub builder: String,
     /// SHA-256 of each file of the overlays, by path in the image.
     pub overlay: BTreeMap<String, String>,
     /// SHA-256 of the lock's request.
@@ -71,6 +76,7 @@ pub struct Output {
     pub file: String,
     /// Bytes.
     pub size: u64,
-    /// SHA-256, hex.
-    pub sha256: String,
+    /// `sha256:` and hex; of a disk `sha256-4MiB:` and hex, the SHA-256 over those of its parts
+    /// of 4 MiB.
+    pub digest: String,
 }

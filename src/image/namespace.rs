@@ -10,12 +10,14 @@
 
 use super::error::Error;
 use super::job::Failure;
+use super::layer::{Layers, State};
 use super::ordinary::{Ids, Obstacle};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::Mode;
 use nix::unistd::{getegid, geteuid, getppid};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 
 /// Name of the hidden subcommand.
@@ -30,12 +32,16 @@ pub enum Stage {
     Map,
     /// Removes a folder of which not everything belongs to the user.
     Sweep,
+    /// Compares layers of a cache with what they were when they were finished.
+    Look,
     /// Leaves the namespaces.
     Enter,
     /// First process of the new PID namespace.
     Init,
     /// Makes the image.
     Work,
+    /// Makes the initial RAM filesystem, beside `Work`.
+    Initrd,
 }
 
 /// The command that starts a stage with this job, or folder.
@@ -59,11 +65,37 @@ pub fn sweep(folder: &Path) -> Result<(), Error> {
     told(command("sweep", folder).output())
 }
 
+/// The layers of the cache at `cache` that are not as they were when they were finished, and
+/// where the first difference is. Their files may belong to subordinate ids of this user.
+pub fn damaged_layers(cache: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    let output = told_with(command("look", cache).output())?;
+    serde_json::from_slice(&output).map_err(|error| Error::Layout(error.to_string()))
+}
+
+fn look(cache: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    let layers = Layers::at(cache);
+    let keys = layers.keys();
+    let mut damaged = Vec::new();
+    for key in keys.map_err(Error::io("cannot read", layers.folder()))? {
+        match layers.look(&key, true)? {
+            State::Whole => {}
+            State::Differs(path) => damaged.push((key, path)),
+            State::Unfinished => damaged.push((key, PathBuf::new())),
+        }
+    }
+    Ok(damaged)
+}
+
 /// What a stage that makes no image says on standard output when it fails.
-fn told(output: std::io::Result<Output>) -> Result<(), Error> {
+pub fn told(output: std::io::Result<Output>) -> Result<(), Error> {
+    told_with(output).map(drop)
+}
+
+/// As [`told`]; what it says on standard output when it succeeds.
+fn told_with(output: std::io::Result<Output>) -> Result<Vec<u8>, Error> {
     let output = output.map_err(Error::io("cannot start", "/proc/self/exe"))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(output.stdout);
     }
     let Failure { message, hint } =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| Failure {
@@ -86,6 +118,13 @@ pub fn alone(stage: Stage, folder: &Path) -> Result<(), Error> {
             let ids = Ids::find(Path::new("/"), geteuid().as_raw(), getegid().as_raw());
             ids.and_then(|ids| ids.hand_out(getppid()))
                 .map_err(Error::Ordinary)
+        }
+        Stage::Look => {
+            become_root()?;
+            let text = serde_json::to_string(&look(folder)?);
+            let text = text.map_err(|error| Error::Layout(error.to_string()))?;
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            Ok(())
         }
         Stage::Sweep => {
             become_root()?;
@@ -159,8 +198,10 @@ pub fn is_nested() -> bool {
     map.split_whitespace().ne(["0", "0", "4294967295"])
 }
 
-/// What every stage does first: dies with its parent, and takes signals again.
+/// What every stage does first: dies with its parent, takes signals again, and gives files the
+/// modes they ask for, whatever the caller's habits.
 pub fn prepare() -> Result<(), Error> {
+    nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
         .map_err(Error::namespace("cannot tie the build to its parent"))?;
     SigSet::all()

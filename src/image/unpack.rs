@@ -6,6 +6,7 @@
 
 use super::deb::{self, Control, Store};
 use super::diversion::Diversions;
+use super::dpkg::Database;
 use super::error::{Error, Refusal};
 use super::ground::Ground;
 use super::member::{Kind, Member, Meta, Unreadable, canonical, names};
@@ -74,6 +75,8 @@ pub struct Unpacker {
 struct State {
     /// Canonical path of a file or link → name of the package it belongs to.
     owners: HashMap<Vec<u8>, String>,
+    /// The same for packages of the layers below, folders among them.
+    below: HashMap<Vec<u8>, String>,
     /// Files taken over: (loser, path as listed).
     lost: BTreeSet<(String, String)>,
     /// Such files as their winners ship them, put in place when all packages are unpacked.
@@ -120,6 +123,29 @@ impl Unpacker {
             state: Mutex::default(),
             ground: Ground::default(),
         }
+    }
+
+    /// An unpacker of further packages into a root in which others are configured.
+    pub fn above(
+        root: impl Into<PathBuf>,
+        known: &[&Loaded],
+        packages: &[&Loaded],
+    ) -> Result<Unpacker, Error> {
+        let all: Vec<&Loaded> = known.iter().chain(packages).copied().collect();
+        let unpacker = Unpacker::new(root, &all);
+        let database = Database::new(&unpacker.root);
+        let diversions = Diversions::parse(&database.read("diversions")?);
+        let mut below = HashMap::new();
+        for loaded in known {
+            let name = loaded.package.name.as_str();
+            for path in database.list(loaded)?.lines() {
+                let landing = diversions.landing(path, name);
+                let key = canonical(landing.trim_start_matches('/')).into_bytes();
+                below.insert(key, name.to_owned());
+            }
+        }
+        unpacker.state().below = below;
+        Ok(unpacker)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -180,6 +206,17 @@ impl Unpacker {
         let state = self.state();
         let lost = state.lost.iter().filter(|(loser, _)| loser == package);
         lost.map(|(_, path)| path.clone()).collect()
+    }
+
+    /// Files that packages which are none of these lost: package → paths as listed.
+    pub fn taken(&self, packages: &[&Loaded]) -> BTreeMap<String, BTreeSet<String>> {
+        let mut taken: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (loser, path) in &self.state().lost {
+            if packages.iter().all(|loaded| loaded.package.name != *loser) {
+                taken.entry(loser.clone()).or_default().insert(path.clone());
+            }
+        }
+        taken
     }
 
     fn one(
@@ -434,7 +471,12 @@ impl Unpacker {
         let name = &loaded.package.name;
         let key = canonical(landing).into_bytes();
         let mut state = self.state();
-        let Some(owner) = state.owners.get(&key).cloned() else {
+        let below = || {
+            let owner = state.below.get(&key)?;
+            let found = fs::symlink_metadata(self.root.join(landing)).ok()?;
+            (!found.is_dir()).then(|| owner.clone())
+        };
+        let Some(owner) = state.owners.get(&key).cloned().or_else(below) else {
             state.owners.insert(key, name.clone());
             return Ok(Claim::Mine);
         };

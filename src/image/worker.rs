@@ -2,24 +2,27 @@
 
 use super::assemble::Disk;
 use super::cleanup;
-use super::configure::{Ingredients, configure, settle_accounts};
+use super::configure::{Tools, settle_accounts};
 use super::deb::Store;
 use super::error::Error;
 use super::fence::Fence;
 use super::grub::Loader;
 use super::harvest::harvest;
-use super::identity::digest_sparse;
+use super::identity::{digest, digest_parts};
 use super::initramfs;
 use super::job::{Failure, Job};
-use super::manifest::{Input, Inputs, Manifest, Output};
+pub use super::layers::initrd;
+use super::layers::{Beside, Packages, Supply};
+use super::manifest::{Input, Inputs, Manifest, Output, VERSION};
 use super::namespace;
 use super::overlay;
 use super::program::Programs;
-use super::unpack::load;
+use super::workshop::Workshop;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -34,8 +37,8 @@ pub const FAILURE: &str = "failure.json";
 const FAILURE_ROOM: usize = 16 << 10;
 
 /// Makes the image that `job` describes. A failure is left in the staging folder as well.
-pub fn work(job: &Path) -> Result<(), Error> {
-    let job = Job::load(job)?;
+pub fn work(path_of_job: &Path) -> Result<(), Error> {
+    let job = Job::load(path_of_job)?;
     // The staging folder is out of reach once the root is entered.
     let path = job.staging.join(FAILURE);
     let mut report = File::create(&path).map_err(Error::io("cannot write", &path))?;
@@ -43,7 +46,7 @@ pub fn work(job: &Path) -> Result<(), Error> {
     report
         .write_all(&[b' '; FAILURE_ROOM])
         .map_err(Error::io("cannot write", &path))?;
-    let result = make(&job);
+    let result = make(&job, path_of_job);
     if let Err(error) = &result {
         let _ = report
             .rewind()
@@ -65,7 +68,7 @@ pub fn report(job: &Path, error: &Error) {
     }
 }
 
-fn make(job: &Job) -> Result<(), Error> {
+fn make(job: &Job, path: &Path) -> Result<(), Error> {
     namespace::prepare()?;
     let start = Instant::now();
     let step = |what: &str| {
@@ -73,8 +76,12 @@ fn make(job: &Job) -> Result<(), Error> {
         // Nobody may be listening any more; the image is made all the same.
         let _ = writeln!(io::stderr(), "{}: {what} [{seconds:.1} s]", job.role);
     };
-    // Everything outside the root is opened before the root is entered.
-    let programs = Programs::new(stage(job, LOG)?, job.epoch);
+    // Everything outside the root is opened before a root is entered.
+    let mut log = stage(job, LOG)?;
+    let programs = Programs::new(
+        log.try_clone().map_err(Error::io("cannot open", LOG))?,
+        job.epoch,
+    );
     let store = Store::open(&job.cache)?;
     let mut agent = File::open(&job.agent).map_err(Error::io("cannot read", &job.agent))?;
     let mut manifest_file = stage(job, MANIFEST)?;
@@ -85,32 +92,40 @@ fn make(job: &Job) -> Result<(), Error> {
     }
     let image_id = job.image_id()?;
     nix::unistd::sethostname(&job.role).map_err(Error::namespace("cannot set the host name"))?;
-    let mut fence = Fence::raise(&job.work)?;
-    fence.enter()?;
 
-    step("verify the packages");
-    let closure = job.closure()?;
-    let essential = load(&store, &job.packages(&closure.essential)?)?;
-    let others = load(&store, &job.packages(&closure.packages)?)?;
-    let preseed = job.preseed()?;
-    let overlay = job.overlay()?;
-    let ingredients = Ingredients {
-        role: &job.role,
-        essential: &essential,
-        others: &others,
-        manual: &closure.manual,
-        preseed: &preseed,
-        overlay: &overlay,
-        accounts: &job.lock.accounts,
-        architecture: &job.base()?.architecture,
+    let workshop = Workshop::open(job.layers.then_some(&job.cache), &job.work)?;
+    let supply = Supply::new(job, &store, &step);
+    let tools = Tools {
+        store: &store,
+        programs: &programs,
+        step: &step,
     };
-    configure(&ingredients, &store, &mut fence, &programs, &step)?;
+    let packages = Packages {
+        job,
+        workshop: &workshop,
+        supply: &supply,
+        tools,
+    };
+    let split = packages.split()?;
+    let base = packages.base(&split)?;
+    let beside = Beside::begin(job, path, &workshop, &base)?;
+    let role = packages.role(&split, &base)?;
+    let ready = match beside {
+        Some(beside) => {
+            step("wait for the initial RAM filesystem");
+            beside.finish(&role, &mut log)?
+        }
+        None => None,
+    };
+    let mut fence = Fence::raise(&workshop.ground("image", ready.as_ref().unwrap_or(&role))?)?;
+    fence.enter()?;
     step("add the overlays and the agent");
     overlay::apply(job, &mut agent, &image_id, &programs)?;
-    settle_accounts(&ingredients, &programs)?;
-    fence.uncover()?;
-    step("make the initial RAM filesystem");
-    initramfs::generate(&programs)?;
+    settle_accounts(job, || supply.load_again(), &programs)?;
+    if ready.is_none() {
+        step("make the initial RAM filesystem");
+        initramfs::generate(&programs)?;
+    }
     let loader = Loader::make(&programs, &job.base()?.family)?;
     cleanup::clean(job.epoch / 86_400)?;
     fence.lower()?;
@@ -135,10 +150,17 @@ fn make(job: &Job) -> Result<(), Error> {
     for (what, name, file) in &outputs {
         let failed = Error::io("cannot read", *name);
         let sealed = file.metadata().and_then(|metadata| {
+            let digest = if *what == "image" {
+                digest_parts(file)?
+            } else {
+                let mut from_start = file;
+                from_start.rewind()?;
+                format!("sha256:{}", digest(&mut from_start)?)
+            };
             Ok(Output {
                 file: (*name).to_owned(),
                 size: metadata.len(),
-                sha256: digest_sparse(file)?,
+                digest,
             })
         });
         made.insert((*what).to_owned(), sealed.map_err(failed)?);
@@ -153,8 +175,8 @@ fn make(job: &Job) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a file of the staging folder.
-fn stage(job: &Job, name: &str) -> Result<File, Error> {
+/// Makes a file of the staging folder, for whom the caller's umask lets read it.
+pub fn stage(job: &Job, name: &str) -> Result<File, Error> {
     let path = job.staging.join(name);
     let mut options = OpenOptions::new();
     let file = options
@@ -163,7 +185,12 @@ fn stage(job: &Job, name: &str) -> Result<File, Error> {
         .read(true)
         .write(true)
         .open(&path);
-    file.map_err(Error::io("cannot write", &path))
+    file.and_then(|file| {
+        let mode = 0o666 & !job.umask;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        Ok(file)
+    })
+    .map_err(Error::io("cannot write", &path))
 }
 
 fn output_name(job: &Job, what: &str) -> String {
@@ -197,7 +224,7 @@ fn manifest(
         )
     });
     Ok(Manifest {
-        version: 1,
+        version: VERSION,
         stack: job.stack.name.clone(),
         role: job.role.clone(),
         base: job.role()?.base.clone(),
@@ -205,6 +232,7 @@ fn manifest(
         epoch: job.epoch,
         inputs: Inputs {
             agent: job.agent_sha256.clone(),
+            builder: job.builder_sha256.clone(),
             overlay: overlay.collect(),
             request: job.lock.request.clone(),
             packages: packages.collect(),

@@ -1,6 +1,28 @@
 //! The content-addressed cache: files by SHA-256.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// A verified file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its digest when it was put there, lower-case hex.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+    /// When a build last used it.
+    pub used: SystemTime,
+}
+
+/// What stands in a folder, nothing if it is not there.
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match std::fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
 
 /// A folder of verified files, `sha256/ab/abcd…`; a file there is complete and was verified.
 #[derive(Debug, Clone)]
@@ -39,6 +61,47 @@ impl Cache {
     /// Whether the file with this SHA-256 is there.
     pub fn has(&self, sha256: &str) -> bool {
         self.path(sha256).exists()
+    }
+
+    /// Notes that a build uses a file: the time of its last change, which nothing else needs.
+    /// Somebody else's cache stays as it is.
+    pub fn touch(&self, sha256: &str) {
+        if let Ok(file) = std::fs::File::open(self.path(sha256)) {
+            let _ = file.set_modified(SystemTime::now());
+        }
+    }
+
+    /// Every verified file, sorted by digest.
+    pub fn files(&self) -> io::Result<Vec<Stored>> {
+        let mut found = Vec::new();
+        for folder in entries(&self.root.join("sha256"))? {
+            for path in entries(&folder)? {
+                let name = path.file_name().and_then(|name| name.to_str());
+                let digest = |name: &&str| name.len() == 64 && self.path(name) == path;
+                let Some(sha256) = name.filter(digest).map(str::to_owned) else {
+                    continue;
+                };
+                let metadata = path.metadata()?;
+                found.push(Stored {
+                    sha256,
+                    size: metadata.len(),
+                    used: metadata.modified()?,
+                });
+            }
+        }
+        found.sort_by(|left, right| left.sha256.cmp(&right.sha256));
+        Ok(found)
+    }
+
+    /// Files that an interrupted fetch goes on with: path, bytes, when it last grew.
+    pub fn parts(&self) -> io::Result<Vec<(PathBuf, u64, SystemTime)>> {
+        let paths = entries(&self.root.join("partial"))?.into_iter();
+        paths
+            .map(|path| {
+                let metadata = path.metadata()?;
+                Ok((path, metadata.len(), metadata.modified()?))
+            })
+            .collect()
     }
 
     /// Where the file with this SHA-256 grows while it is fetched.

@@ -51,6 +51,9 @@ pub fn fetch(
         fetched_files: missing.len(),
         fetched_bytes: bytes(&mut missing.iter().copied()),
     };
+    for package in files.values() {
+        cache.touch(&package.sha256);
+    }
     if missing.is_empty() {
         return Ok(done);
     }

@@ -134,6 +134,10 @@ pub struct Service {
     pub base_packages: BTreeMap<String, Vec<String>>,
     /// debconf selections, `owner question type value`, set before packages configure.
     pub preseed: Vec<String>,
+    /// Files of the overlay that scripts of packages look at: they are there before packages
+    /// configure, and a change of them configures these anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub early: Vec<String>,
     /// What survives a new root.
     pub state: Vec<State>,
     /// Typed settings with defaults.
@@ -438,6 +442,9 @@ pub struct Base {
     pub boot: Vec<String>,
     /// debconf selections set before packages configure.
     pub preseed: Vec<String>,
+    /// As [`Service::early`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub early: Vec<String>,
     /// Fixed ids of the system users and groups its packages create.
     pub accounts: Vec<Account>,
     /// Files from the base's overlay, as [`Service::overlay`].

@@ -222,10 +222,10 @@ fn an_image_that_is_not_whole_is_refused_before_it_boots() {
     );
     fs::write(&image, [7; 4096]).unwrap();
     let manifest = serde_json::json!({
-        "version": 1, "stack": "tiny", "role": "box", "base": "debian-12", "image-id": "",
+        "version": 2, "stack": "tiny", "role": "box", "base": "debian-12", "image-id": "",
         "epoch": 0, "disk-size": 8192, "format": "raw", "partitions": [],
-        "inputs": { "agent": "", "overlay": {}, "request": "", "packages": [] },
-        "outputs": { "image": { "file": "box.raw", "size": 8192, "sha256": "" } },
+        "inputs": { "agent": "", "builder": "", "overlay": {}, "request": "", "packages": [] },
+        "outputs": { "image": { "file": "box.raw", "size": 8192, "digest": "" } },
     });
     fs::write(
         image.with_file_name("box.manifest.json"),

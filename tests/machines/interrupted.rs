@@ -1,8 +1,9 @@
 //! A build that is stopped or killed in the middle leaves no half image, no process and no
 //! mount; the next one stands on nothing it left.
 
+use crate::cache::Cache;
 use crate::ordinary::User;
-use crate::site::{MUSTER, images, wait};
+use crate::site::{images, wait};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -73,15 +74,14 @@ fn nothing_is_left(folder: &Path, what: &str) {
 #[test]
 fn a_build_stopped_anywhere_leaves_no_half_image_and_the_next_one_without_root_is_as_roots() {
     let root = tempfile::tempdir_in("/var/tmp").expect("a folder");
-    for (moment, signal) in [("unpack the other", "TERM"), ("add the overlays", "INT")] {
-        let mut build = Command::new(MUSTER);
-        build
-            .current_dir(images())
-            .args(&BUILD[..5])
-            .arg(root.path().join("out"))
-            .stdin(Stdio::null());
+    let cache = Cache::below(root.path());
+    for (moment, signal) in [("of the base", "TERM"), ("add the overlays", "INT")] {
+        let mut build = cache.command(&BUILD[..5]);
+        build.arg(root.path().join("out"));
         stop(&mut build, moment, signal);
         nothing_is_left(root.path(), &format!("{signal} at {moment:?}"));
+        // What it finished is whole, and the rest is not taken for it.
+        cache.says(&["cache", "verify"]);
     }
 
     let user = User::new();

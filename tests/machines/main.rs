@@ -9,6 +9,7 @@ mod apt;
 #[allow(dead_code)]
 mod archive;
 mod browser;
+mod cache;
 mod contents;
 mod cuts;
 mod disk;
@@ -19,6 +20,7 @@ mod interrupted;
 #[path = "../packages/key.rs"]
 #[allow(dead_code)]
 mod key;
+mod layers;
 mod network;
 mod noble;
 mod ordinary;

@@ -249,6 +249,7 @@ impl Miniature {
             kernel: String::new(),
             boot: vec![],
             preseed: vec![],
+            early: vec![],
             accounts: vec![],
             overlay: BTreeMap::new(),
             state: vec![],

@@ -9,7 +9,9 @@ use muster::bringup::status::{
 };
 use muster::cli::diagnose::Diagnosis;
 use muster::cli::ps::{Listing, Row};
-use muster::cli::{help, lock};
+use muster::cli::verify_image::Verified;
+use muster::cli::{cache, help, lock};
+use muster::image::inspect::{Findings, Problem};
 use muster::image::job::Format;
 use muster::image::layout::Partition;
 use muster::image::manifest::{Input, Inputs, Manifest, Output};
@@ -101,10 +103,12 @@ fn every_json_option_names_its_schema_and_every_reading_command_has_one() {
             "diagnose diagnose",
             "fetch fetch",
             "lock lock",
+            "ls cache",
             "plan plan",
             "ps ps",
             "status status",
             "verify status",
+            "verify-image verify-image",
         ]
     );
 }
@@ -448,10 +452,10 @@ fn a_manifest_is_as_its_schema_says() {
     let output = |file: &str| Output {
         file: file.into(),
         size: 1,
-        sha256: digest.clone(),
+        digest: format!("sha256-4MiB:{digest}"),
     };
     let manifest = Manifest {
-        version: 1,
+        version: 2,
         stack: "starter".into(),
         role: "office".into(),
         base: "debian-12".into(),
@@ -459,6 +463,7 @@ fn a_manifest_is_as_its_schema_says() {
         epoch: 1_767_225_600,
         inputs: Inputs {
             agent: digest.clone(),
+            builder: digest.clone(),
             overlay: BTreeMap::from([("/etc/motd".into(), digest.clone())]),
             request: digest.clone(),
             packages: vec![Input {
@@ -494,6 +499,57 @@ fn a_manifest_is_as_its_schema_says() {
     refuses("manifest", &with("/format", json!("vmdk")));
     refuses("manifest", &with("/image-id", json!("0123")));
     refuses("manifest", &with("/partitions/0/type", json!("esp")));
+}
+
+#[test]
+fn what_the_cache_holds_is_as_its_schema_says() {
+    let desk = Desk::new();
+    let (code, nothing) = desk.json(&["cache", "ls", "--json"]);
+    assert_eq!(code, 0);
+    describes("cache", &nothing);
+    let entry = |kind| cache::Entry {
+        kind,
+        name: "0123456789abcdef".repeat(4),
+        size: 1,
+        used: "2026-01-01T00:00:00Z".into(),
+    };
+    let listing = cache::Listing {
+        version: 1,
+        folder: "/home/staff/.cache/muster".into(),
+        entries: vec![entry(cache::Kind::Package), entry(cache::Kind::Layer)],
+    };
+    let document = value(&listing);
+    describes("cache", &document);
+    let mut wrong = document.clone();
+    wrong["entries"][0]["kind"] = json!("image");
+    refuses("cache", &wrong);
+}
+
+#[test]
+fn what_an_image_holds_is_as_its_schema_says() {
+    let verified = Verified {
+        version: 1,
+        image: "out/starter/office.raw".into(),
+        stack: "starter".into(),
+        role: "office".into(),
+        image_id: "0123456789abcdef".repeat(4),
+        findings: Findings {
+            packages: 1,
+            files: 2,
+            problems: vec![Problem {
+                subject: "/usr/bin/login".into(),
+                what: "is not what its package brings".into(),
+            }],
+            raised: vec!["/usr/bin/ssh-agent".into()],
+            changed: vec!["/etc/adduser.conf".into()],
+            made: vec!["/etc/passwd".into()],
+        },
+    };
+    let document = value(&verified);
+    describes("verify-image", &document);
+    let mut wrong = document.clone();
+    wrong["problems"][0]["what"] = json!(1);
+    refuses("verify-image", &wrong);
 }
 
 #[test]

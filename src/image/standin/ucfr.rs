@@ -62,9 +62,8 @@ fn alike(line: &str, path: &str) -> bool {
 
 /// As `readlink -m`: links are followed as far as they are there.
 fn resolve(path: &Path) -> Option<PathBuf> {
-    let mut parts = path.components().peekable();
     let mut real = PathBuf::new();
-    while let Some(part) = parts.next() {
+    for part in path.components() {
         match part {
             Component::RootDir | Component::Normal(_) => real.push(part),
             // Nobody writes them, and what they mean depends on what is there.

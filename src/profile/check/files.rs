@@ -3,15 +3,36 @@
 use super::template::{Scope, check_template, templates_of};
 use crate::profile::notes::Notes;
 use crate::profile::problem::suggest;
-use crate::profile::{Action, Service, Stack, Step};
-use std::collections::BTreeSet;
+use crate::profile::{Action, OverlayFile, Service, Stack, Step};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Checks every service's files and templates.
 pub fn files(stack: &Stack, notes: &Notes) {
+    for base in stack.bases.values() {
+        let at = format!("base/{}", base.name);
+        early(&base.early, &base.overlay, &at, notes);
+    }
     for service in stack.services.values() {
+        let at = format!("service/{}", service.name);
+        early(&service.early, &service.overlay, &at, notes);
         overlay(service, notes);
         for template in templates_of(service) {
             check_template(service, &template, notes);
+        }
+    }
+}
+
+/// What is to be there before packages configure is in the overlay, and not as a template.
+fn early(paths: &[String], overlay: &BTreeMap<String, OverlayFile>, at: &str, notes: &Notes) {
+    let files = || overlay.keys().filter(|path| !path.ends_with(".j2"));
+    for path in paths {
+        if !files().any(|file| file == path) {
+            notes.problem(
+                &format!("{at}/packages/early"),
+                format!("`{path}` is not a file of the overlay"),
+                "files of the overlay that are there before packages configure are expected".into(),
+                suggest(path, files().map(String::as_str)),
+            );
         }
     }
 }

@@ -29,6 +29,7 @@ pub fn base(top: &Table<'_>) -> Written {
         kernels: BTreeMap::new(),
         boot: Vec::new(),
         preseed: Vec::new(),
+        early: Vec::new(),
         accounts: Vec::new(),
         overlay: BTreeMap::new(),
         state: Vec::new(),
@@ -53,6 +54,7 @@ pub fn base(top: &Table<'_>) -> Written {
         base.packages = table.texts("apt");
         base.boot = table.texts("boot");
         base.preseed = preseed(&table);
+        base.early = table.texts("early");
         table.done();
     }
     if let Some(table) = top.table("kernels") {

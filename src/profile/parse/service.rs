@@ -33,6 +33,7 @@ pub fn service(top: &Table<'_>) -> Service {
         packages: Vec::new(),
         base_packages: BTreeMap::new(),
         preseed: Vec::new(),
+        early: Vec::new(),
         state: Vec::new(),
         settings: BTreeMap::new(),
         secrets: secrets(top),
@@ -137,6 +138,7 @@ fn packages(top: &Table<'_>, service: &mut Service) {
     };
     service.packages = table.texts("apt");
     service.preseed = preseed(&table);
+    service.early = table.texts("early");
     for base in table.rest() {
         // A list here is a misspelt `apt`; `done` then says so.
         if !table.is_table(&base) {
