@@ -12,6 +12,7 @@ use nix::mount::{MsFlags, mount};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 const NONE: Option<&str> = None;
 
@@ -52,6 +53,7 @@ impl Workshop {
         let layers = layers.filter(|layers| Ground::works(layers.folder()));
         if let Some(layers) = &layers {
             layers.sweep()?;
+            layers.forget(SystemTime::now())?;
         }
         Ok(Workshop {
             work: work.to_owned(),

@@ -27,8 +27,10 @@ use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+/// How long a layer is kept that no build uses.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The layers of a cache.
@@ -192,6 +194,19 @@ impl Layers {
         }
     }
 
+    /// Removes layers that no build has stood on for [`KEPT`]: each new lock and each new version
+    /// of this program makes its own.
+    pub fn forget(&self, now: SystemTime) -> Result<(), Error> {
+        let failed = || Error::io("cannot read", self.folder());
+        for key in self.keys().map_err(failed())? {
+            let (_, used) = self.size_and_use(&key).map_err(failed())?;
+            if now.duration_since(used).is_ok_and(|unused| unused > KEPT) {
+                self.remove(&key)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what interrupted builds left.
     pub fn sweep(&self) -> Result<(), Error> {
         let Ok(entries) = fs::read_dir(&self.folder) else {
@@ -337,6 +352,17 @@ mod tests {
             layers.look(&key, true).unwrap(),
             State::Differs("etc/passwd".into())
         );
+        assert!(layers.find(&key).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_layer_that_no_build_used_for_a_month_is_forgotten() {
+        let cache = tempfile::tempdir().unwrap();
+        let (layers, key) = made(cache.path());
+        let now = SystemTime::now();
+        layers.forget(now + KEPT - Duration::from_secs(60)).unwrap();
+        assert!(layers.find(&key).unwrap().is_some());
+        layers.forget(now + KEPT + Duration::from_secs(60)).unwrap();
         assert!(layers.find(&key).unwrap().is_none());
     }
 
