@@ -3,8 +3,8 @@
 use super::out::say;
 use super::{exit, out, report};
 use crate::image::identity::digest_file;
-use crate::image::layer::{Layers, remove_tree};
-use crate::image::namespace::damaged_layers;
+use crate::image::layer::Layers;
+use crate::image::namespace::{self, damaged_layers};
 use crate::packages::cache::Cache;
 use clap::Subcommand;
 use indicatif::HumanBytes;
@@ -113,12 +113,11 @@ fn list(cache: &Cache, args: &Ls) -> miette::Result<u8> {
     }
     let layers = Layers::at(cache.root());
     for key in layers.keys().into_diagnostic()? {
-        let (size, used) = layers.size_and_use(&key).into_diagnostic()?;
         entries.push(Entry {
             kind: Kind::Layer,
+            size: layers.size(&key),
+            used: time(layers.used(&key).into_diagnostic()?),
             name: key,
-            size,
-            used: time(used),
         });
     }
     if args.json {
@@ -176,8 +175,8 @@ fn remove_old(cache: &Cache, args: &Prune) -> miette::Result<u8> {
     }
     let layers = Layers::at(cache.root());
     for key in layers.keys().into_diagnostic()? {
-        let (size, used) = layers.size_and_use(&key).into_diagnostic()?;
-        if old(used) {
+        if old(layers.used(&key).into_diagnostic()?) {
+            let size = layers.size(&key);
             layers.remove(&key).map_err(report::image)?;
             gone(size);
         }
@@ -240,7 +239,7 @@ fn verify(cache: &Cache) -> miette::Result<u8> {
                 path.display()
             ),
         }
-        remove_tree(&place).map_err(report::image)?;
+        namespace::remove(&place).map_err(report::image)?;
     }
     say!(
         "{} package files and {} layers were looked at",

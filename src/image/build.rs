@@ -208,6 +208,7 @@ impl Request<'_> {
     fn job(&self, role: &str, folder: &Folder) -> Result<Job, Error> {
         let found = known(self.stack, role)?;
         let agent = agent::choose(self.agent, architecture(self.stack, found))?;
+        let builder = digest_file(Path::new("/proc/self/exe"))?;
         Ok(Job {
             stack: self.stack.clone(),
             role: role.to_owned(),
@@ -216,9 +217,12 @@ impl Request<'_> {
             layers: true,
             work: folder.path.join("work"),
             staging: folder.path.join("staging"),
-            agent_sha256: digest_file(&agent)?,
+            agent_sha256: match self.agent {
+                Some(_) => digest_file(&agent)?,
+                None => builder.clone(),
+            },
             agent,
-            builder_sha256: digest_file(Path::new("/proc/self/exe"))?,
+            builder_sha256: builder,
             umask: umask(),
             format: self.format,
             layout: Layout::parse(self.layout)?,
@@ -350,7 +354,7 @@ impl Folder {
         {
             let left = entry.path();
             match left.is_dir() {
-                true => remove(&left)?,
+                true => namespace::remove(&left)?,
                 false => fs::remove_file(&left).map_err(Error::io("cannot remove", &left))?,
             }
         }
@@ -361,17 +365,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         // What cannot be removed now is removed by the next build.
-        let _ = remove(&self.path);
-    }
-}
-
-/// Removes a folder in which the files of an image may be, of all their owners.
-fn remove(folder: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            namespace::sweep(folder)
-        }
-        removed => removed.map_err(Error::io("cannot remove", folder)),
+        let _ = namespace::remove(&self.path);
     }
 }
 

@@ -92,10 +92,8 @@ impl Packages<'_> {
         }
         let closure = self.job.closure()?;
         let loaded = self.supply.of(&closure.packages)?;
-        let split = Split::find(self.job, |key| {
-            let found = loaded.iter().find(|loaded| loaded.package.key() == key);
-            found.map(|loaded| &loaded.control)
-        })?;
+        let controls: Vec<_> = loaded.iter().map(|loaded| &loaded.control).collect();
+        let split = Split::find(self.job, &controls)?;
         if let Some(layers) = layers {
             split.keep(self.job, layers)?;
         }

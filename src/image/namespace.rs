@@ -60,9 +60,14 @@ pub fn permitted() -> Result<(), Error> {
     told(command("try", Path::new("/")).output())
 }
 
-/// Removes a folder of a build whose owners are subordinate ids of this user.
-pub fn sweep(folder: &Path) -> Result<(), Error> {
-    told(command("sweep", folder).output())
+/// Removes a folder in which files may belong to subordinate ids of this user.
+pub fn remove(folder: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            told(command("sweep", folder).output())
+        }
+        removed => removed.map_err(Error::io("cannot remove", folder)),
+    }
 }
 
 /// The layers of the cache at `cache` that are not as they were when they were finished, and

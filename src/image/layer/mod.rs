@@ -128,15 +128,17 @@ impl Layers {
         })
     }
 
-    /// Bytes of the files of a layer, and when a build last stood on it.
-    pub fn size_and_use(&self, key: &str) -> io::Result<(u64, SystemTime)> {
+    /// Bytes of the files of a layer.
+    pub fn size(&self, key: &str) -> u64 {
+        let survey = fs::read(self.folder.join(key).join("survey"));
+        survey.map_or(0, |survey| survey::size(&survey))
+    }
+
+    /// When a build last stood on a layer.
+    pub fn used(&self, key: &str) -> io::Result<SystemTime> {
         let folder = self.folder.join(key);
-        let size = match fs::read(folder.join("survey")) {
-            Ok(survey) => survey::size(&survey),
-            Err(_) => 0,
-        };
         let used = fs::metadata(folder.join("used")).or_else(|_| fs::metadata(&folder));
-        Ok((size, used?.modified()?))
+        used?.modified()
     }
 
     /// Lists of which packages a base brings (`<key>.split`), and when they were last used.
@@ -163,7 +165,7 @@ impl Layers {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(Error::io("cannot remove", &folder)(error))
             }
-            _ => remove_tree(&folder),
+            _ => namespace::remove(&folder),
         }
     }
 
@@ -182,7 +184,7 @@ impl Layers {
             for name in ["tree", "work"] {
                 let left = path.join(name);
                 if left.exists() {
-                    remove_tree(&left)?;
+                    namespace::remove(&left)?;
                 }
                 fs::create_dir(&left).map_err(Error::io("cannot make", &left))?;
             }
@@ -199,7 +201,7 @@ impl Layers {
     pub fn forget(&self, now: SystemTime) -> Result<(), Error> {
         let failed = || Error::io("cannot read", self.folder());
         for key in self.keys().map_err(failed())? {
-            let (_, used) = self.size_and_use(&key).map_err(failed())?;
+            let used = self.used(&key).map_err(failed())?;
             if now.duration_since(used).is_ok_and(|unused| unused > KEPT) {
                 self.remove(&key)?;
             }
@@ -221,7 +223,7 @@ impl Layers {
             if let Ok(file) = File::open(&path)
                 && let Ok(_held) = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             {
-                remove_tree(&path)?;
+                namespace::remove(&path)?;
             }
         }
         Ok(())
@@ -235,14 +237,6 @@ fn same(open: &File, path: &Path) -> bool {
     let open = open.metadata().map(identity);
     let named = fs::metadata(path).map(identity);
     matches!((open, named), (Ok(open), Ok(named)) if open == named)
-}
-
-/// Removes a folder in which there may be files of other owners than this user.
-pub fn remove_tree(folder: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => namespace::sweep(folder),
-        removed => removed.map_err(Error::io("cannot remove", folder)),
-    }
 }
 
 /// A layer that is being made.
@@ -268,14 +262,14 @@ impl Growing {
     pub fn finish(self) -> Result<PathBuf, Error> {
         let Growing { path, place, held } = self;
         let tree = path.join("tree");
-        remove_tree(&path.join("work"))?;
+        namespace::remove(&path.join("work"))?;
         let survey = survey::take(&tree).map_err(Error::io("cannot read", &tree))?;
         let written = fs::write(path.join("survey"), survey)
             .and_then(|()| fs::write(path.join("used"), ""))
             .and_then(|()| fs::write(path.join("read"), fs::read(BOOT_ID).unwrap_or_default()));
         written.map_err(Error::io("cannot write", &path))?;
         if place.exists() {
-            remove_tree(&place)?;
+            namespace::remove(&place)?;
         }
         fs::rename(&path, &place).map_err(Error::io("cannot write", &place))?;
         drop(held);

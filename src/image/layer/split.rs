@@ -37,20 +37,17 @@ impl Split {
         Ok((all == wanted).then_some(split))
     }
 
-    /// Finds it from what the packages say of themselves: `of` gives the control archive of each.
-    pub fn find<'c>(job: &Job, of: impl Fn(&str) -> Option<&'c Control>) -> Result<Split, Error> {
+    /// Finds it from what the packages say of themselves: their control archives, in the order of
+    /// the lock.
+    pub fn find(job: &Job, controls: &[&Control]) -> Result<Split, Error> {
         let closure = job.closure()?;
         let packages = job.packages(&closure.packages)?;
         let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut needs = Vec::new();
-        for (index, package) in packages.iter().enumerate() {
-            let field = |name: &str| {
-                let control = of(&package.key());
-                let field = control.and_then(|control| control.field(name));
-                field.unwrap_or_default().to_owned()
-            };
+        for (index, (package, control)) in packages.iter().zip(controls).enumerate() {
+            let field = |name: &str| control.field(name).unwrap_or_default();
             by_name.entry(package.name.clone()).or_default().push(index);
-            for name in names(&field("Provides")) {
+            for name in names(field("Provides")) {
                 by_name.entry(name.to_owned()).or_default().push(index);
             }
             needs.push([field("Pre-Depends"), field("Depends")].join(", "));

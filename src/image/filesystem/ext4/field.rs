@@ -10,6 +10,16 @@ pub fn put32(record: &mut [u8], at: usize, value: u32) {
     record[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
+/// Reads a 16-bit field.
+pub fn get16(record: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([record[at], record[at + 1]])
+}
+
+/// Reads a 32-bit field.
+pub fn get32(record: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]])
+}
+
 /// Low 16 bits.
 pub fn low16(value: u32) -> u16 {
     (value & 0xffff) as u16

@@ -3,6 +3,7 @@
 //! A filesystem with anything else in it is refused by name, and nothing in it is believed
 //! beyond its own size.
 
+use super::field::{get16, get32};
 use crate::image::disk::image::Source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -422,12 +423,4 @@ fn device(record: &[u8], kind: impl Fn(u32, u32) -> Kind) -> Kind {
 
 fn wrong(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
-}
-
-fn get16(record: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([record[at], record[at + 1]])
-}
-
-fn get32(record: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]])
 }
