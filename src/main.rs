@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Command::Fetch(args) => fetch::run(&cli, args),
         Command::Build(args) => build::run(&cli, args),
         Command::Cache(args) => cache::run(args),
-        Command::VerifyImage(args) => verify_image::run(args),
+        Command::VerifyImage(args) => verify_image::run(&cli, args),
         Command::ImageWorker(args) => image_worker::run(&cli, args),
         Command::Setup(args) => setup::run(&cli, args),
         Command::Status(args) => status::run(&cli, args),

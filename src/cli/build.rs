@@ -148,7 +148,8 @@ fn ready(
     Ok(lock)
 }
 
-fn text(source: &Source, path: &str) -> miette::Result<String> {
+/// The text of a file of the profiles that every image needs.
+pub fn text(source: &Source, path: &str) -> miette::Result<String> {
     let found = source.read(path).map_err(report::profile)?;
     let found = found.ok_or_else(|| report::plain(format!("there is no file {path}"), None))?;
     Ok(found.text.content.to_string())

@@ -1,13 +1,15 @@
 //! `muster verify-image`: what is inside an image, against the lock, without booting it.
 
 use super::out::say;
-use super::{exit, out, report};
-use crate::image::deb::Store;
+use super::{Cli, exit, out, report};
+use crate::image::build::epoch;
 use crate::image::disk::image::{self, Source};
 use crate::image::filesystem::ext4::read::{Node, Reader};
 use crate::image::identity::digest_parts;
-use crate::image::inspect::{Findings, Inspection, root, text};
+use crate::image::inspect::boot::{self, Origin};
+use crate::image::inspect::{Findings, Inspection, file, root, text};
 use crate::image::manifest::Manifest;
+use crate::image::store::Store;
 use crate::packages::cache::Cache;
 use crate::packages::lock::{Lock, Package};
 use miette::IntoDiagnostic;
@@ -53,7 +55,7 @@ pub struct Verified {
 }
 
 /// Runs it: 0 when the image is what it should be.
-pub fn run(args: &Args) -> miette::Result<u8> {
+pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let unreadable = |error: std::io::Error| {
         report::plain(
             format!("{} cannot be verified: {error}", args.image.display()),
@@ -66,9 +68,9 @@ pub fn run(args: &Args) -> miette::Result<u8> {
     let nodes = reader.walk().map_err(unreadable)?;
     let facts = facts(&reader, &nodes).map_err(unreadable)?;
     let manifest = manifest(&args.image, &facts.role);
-    let packages = match (&args.lock, &manifest) {
+    let (packages, epoch) = match (&args.lock, &manifest) {
         (Some(lock), _) => locked(lock, &facts.role)?,
-        (None, Some(manifest)) => listed(manifest),
+        (None, Some(manifest)) => (listed(manifest), manifest.epoch),
         (None, None) => {
             return Err(report::plain(
                 format!("there is no manifest beside {}", args.image.display()),
@@ -97,6 +99,14 @@ pub fn run(args: &Args) -> miette::Result<u8> {
         manifest: manifest.as_ref(),
     };
     let mut findings = inspection.run(&store).map_err(report::image)?;
+    let origin = Origin {
+        image_id: &facts.image_id,
+        epoch,
+        family: &facts.family,
+        grub: &super::build::text(&cli.source(), "image/grub.cfg")?,
+    };
+    let booted = boot::compare(&*source, &origin, &|path| file(&reader, &nodes, path));
+    findings.problems.extend(booted.map_err(report::image)?);
     if let Some(manifest) = &manifest {
         whole(args, &*source, manifest, &facts, &mut findings)?;
     }
@@ -125,6 +135,7 @@ struct Facts {
     image_id: String,
     stack: String,
     role: String,
+    family: String,
 }
 
 fn facts(reader: &Reader, nodes: &BTreeMap<Vec<u8>, Node>) -> std::io::Result<Facts> {
@@ -142,10 +153,17 @@ fn facts(reader: &Reader, nodes: &BTreeMap<Vec<u8>, Node>) -> std::io::Result<Fa
             )
         })
     };
+    let role = get("/role")?;
+    let roles = value
+        .pointer("/stack/roles")
+        .and_then(|roles| roles.as_array());
+    let own = roles.into_iter().flatten().find(|own| own["name"] == *role);
+    let base = own.and_then(|own| own["base"].as_str()).unwrap_or_default();
     Ok(Facts {
         image_id: get("/image-id")?,
         stack: get("/stack/name")?,
-        role: get("/role")?,
+        family: get(&format!("/stack/bases/{base}/family"))?,
+        role,
     })
 }
 
@@ -155,7 +173,8 @@ fn manifest(image: &Path, role: &str) -> Option<Manifest> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-fn locked(path: &Path, role: &str) -> miette::Result<Vec<Package>> {
+/// The packages of a role, and the time of its image.
+fn locked(path: &Path, role: &str) -> miette::Result<(Vec<Package>, i64)> {
     let lock = Lock::read(path).map_err(|error| report::packages(error.into()))?;
     let Some(closure) = lock.roles.get(role) else {
         return Err(report::plain(
@@ -167,7 +186,9 @@ fn locked(path: &Path, role: &str) -> miette::Result<Vec<Package>> {
         ));
     };
     let keys = closure.essential.iter().chain(&closure.packages);
-    Ok(keys.filter_map(|key| lock.package(key)).cloned().collect())
+    let packages = keys.filter_map(|key| lock.package(key)).cloned().collect();
+    let epoch = epoch(&lock, &closure.base).map_err(report::image)?;
+    Ok((packages, epoch))
 }
 
 fn listed(manifest: &Manifest) -> Vec<Package> {

@@ -13,6 +13,7 @@ use super::program::Programs;
 use super::tree::{Content, Kind, Node, Tree};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 
 /// Bytes per sector.
 const SECTOR: usize = 512;
@@ -45,6 +46,9 @@ const MODULES: [&str; 16] = [
     "reboot",
     "halt",
 ];
+
+/// GRUB's code for the first sector.
+const BOOT: &str = "/usr/lib/grub/i386-pc/boot.img";
 
 /// A program that a distribution has signed: where it may be, the first that is there counts,
 /// and its name on the ESP.
@@ -97,20 +101,34 @@ impl Loader {
         argv.extend(["-p", "(,gpt2)/grub"]);
         argv.extend(MODULES);
         programs.run("making the boot loader", &argv)?;
-        let boot = "/usr/lib/grub/i386-pc/boot.img";
-        let read = |path: &str| fs::read(path).map_err(Error::io("cannot read", path));
+        let made = fs::read(core).map_err(Error::io("cannot read", core))?;
+        Loader::found(made, family, &|path| match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        })
+    }
+
+    /// The boot loaders with this `core.img` and what else a root of this family has: `file`
+    /// gives a file of it by its path, if it is there.
+    pub fn found(
+        core: Vec<u8>,
+        family: &str,
+        file: &dyn Fn(&str) -> io::Result<Option<Vec<u8>>>,
+    ) -> Result<Loader, Error> {
+        let read = |path: &str| file(path).map_err(Error::io("cannot read", path));
         let mut signed = BTreeMap::new();
         for (paths, name) in SIGNED {
             for path in paths {
-                if fs::exists(path).map_err(Error::io("cannot read", path))? {
-                    signed.insert(name.to_vec(), read(path)?);
+                if let Some(program) = read(path)? {
+                    signed.insert(name.to_vec(), program);
                     break;
                 }
             }
         }
+        let boot = read(BOOT)?.ok_or_else(|| Error::Layout(format!("the root has no {BOOT}")))?;
         Ok(Loader {
-            boot: read(boot)?,
-            core: read(core)?,
+            boot,
+            core,
             signed,
             family: family.to_owned(),
         })

@@ -1,7 +1,9 @@
 //! What is inside a disk image, compared with the packages it says it was made from, without
 //! booting it and without mounting anything.
 
-use super::deb::{self, Store};
+pub mod boot;
+
+use super::deb;
 use super::disk::gpt::{self, Table};
 use super::disk::image::{Part, Source};
 use super::diversion::Diversions;
@@ -9,6 +11,7 @@ use super::error::Error;
 use super::filesystem::ext4::read::{Kind, Node, Reader};
 use super::manifest::Manifest;
 use super::member::{self, Member, canonical};
+use super::store::Store;
 use crate::packages::lock::Package;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -21,6 +24,8 @@ const AGENT: &str = "usr/bin/muster";
 /// Below these nothing but packages, overlays and this program writes what is not made anew by
 /// a script.
 const PROGRAMS: &str = "usr/";
+/// Links that are followed to a file.
+const LINKS: u32 = 8;
 /// setuid and setgid.
 const SET_ID: u32 = 0o6000;
 
@@ -300,6 +305,41 @@ impl Findings {
             what: what.to_owned(),
         });
     }
+}
+
+/// A file of an image by its path, links followed, if it is there.
+pub fn file(
+    root: &Reader,
+    nodes: &BTreeMap<Vec<u8>, Node>,
+    path: &str,
+) -> io::Result<Option<Vec<u8>>> {
+    let mut path = canonical(path.trim_start_matches('/'));
+    for _ in 0..LINKS {
+        let Some(node) = nodes.get(path.as_bytes()) else {
+            return Ok(None);
+        };
+        let Kind::Symlink(target) = &node.kind else {
+            let mut bytes = Vec::new();
+            root.content(node.ino, &mut |part| bytes.extend_from_slice(part))?;
+            return Ok(Some(bytes));
+        };
+        let target = String::from_utf8_lossy(target);
+        let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+        let joined = match target.starts_with('/') {
+            true => target.into_owned(),
+            false => format!("{above}/{target}"),
+        };
+        let mut parts: Vec<&str> = Vec::new();
+        for part in joined.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        path = canonical(&parts.join("/"));
+    }
+    Ok(None)
 }
 
 /// A text file of an image, empty when it is absent.

@@ -4,6 +4,7 @@
 use crate::cache::Cache;
 use crate::site::images;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -120,19 +121,9 @@ fn an_image_is_what_its_lock_says_and_one_that_was_written_to_is_not() {
         .status();
     assert!(copied.expect("cp starts").success());
     // As somebody would who has the image and wants in.
-    let table = Command::new("sgdisk")
-        .arg("-i3")
-        .arg(&image)
-        .output()
-        .expect("sgdisk starts");
-    let table = String::from_utf8_lossy(&table.stdout).into_owned();
-    let first = table
-        .lines()
-        .find_map(|line| line.strip_prefix("First sector: "));
-    let first: u64 = first.unwrap().split(' ').next().unwrap().parse().unwrap();
     let login = folder.path().join("login");
     fs::write(&login, "#!/bin/sh\nexec sh\n").expect("written");
-    let place = format!("{}?offset={}", image.display(), first * 512);
+    let place = format!("{}?offset={}", image.display(), start(&image, 3));
     let login = login.display();
     let edited = Command::new("debugfs")
         .args(["-w", "-f", "-", &place])
@@ -149,6 +140,22 @@ fn an_image_is_what_its_lock_says_and_one_that_was_written_to_is_not() {
             child.wait()
         });
     assert!(edited.expect("debugfs starts").success());
+    let disk = fs::File::options().read(true).write(true).open(&image);
+    let disk = disk.expect("writable");
+    for place in [
+        0x80,
+        start(&image, 4) + 5000,
+        start(&image, 5) + (900 << 20),
+    ] {
+        disk.write_all_at(b"in", place).expect("written");
+    }
+    let added = Command::new("mcopy")
+        .arg("-i")
+        .arg(format!("{}@@{}", image.display(), start(&image, 2)))
+        .arg(folder.path().join("login"))
+        .arg("::/EFI/BOOT/more.efi")
+        .status();
+    assert!(added.expect("mcopy starts").success());
     let lock = images().join("starter/muster.lock");
     let found = cache.muster(&[
         "verify-image",
@@ -161,7 +168,26 @@ fn an_image_is_what_its_lock_says_and_one_that_was_written_to_is_not() {
     for line in [
         "/usr/bin/login is not what its package brings",
         "/usr/bin/more-power is privileged, and no package brings it",
+        "the first sector is not GRUB's boot.img of the image",
+        "the partition esp is not shim, GRUB and their configuration alone, as packaged: byte ",
+        "the partition root-b is not empty: byte 5000 is not 0",
+        "the partition data is not empty: byte 943718400 differs",
     ] {
         assert!(said.contains(line), "{said}");
     }
+}
+
+/// Where a partition begins, in bytes.
+fn start(image: &Path, number: u32) -> u64 {
+    let table = Command::new("sgdisk")
+        .arg(format!("-i{number}"))
+        .arg(image)
+        .output()
+        .expect("sgdisk starts");
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    let mut lines = table.lines();
+    let first = lines.find_map(|line| line.strip_prefix("First sector: "));
+    let first = first.and_then(|first| first.split(' ').next());
+    let first: u64 = first.expect("a sector").parse().expect("a number");
+    first * 512
 }
