@@ -37,6 +37,16 @@ impl Disk {
         })
     }
 
+    /// A disk whose partitions stand elsewhere.
+    pub fn known(size: u64, image_id: &str, epoch: i64) -> Disk {
+        Disk {
+            size,
+            partitions: Vec::new(),
+            image_id: image_id.to_owned(),
+            epoch,
+        }
+    }
+
     /// Writes the disk into `out`, an empty file. The root filesystem's tree goes to `root-a`;
     /// `root-b` stays empty, and `data` gets a filesystem that the agent fills and grows at
     /// first boot.
@@ -49,9 +59,9 @@ impl Disk {
         out: &File,
     ) -> Result<(), Error> {
         let failed = || Error::io("cannot write", "the disk");
-        match format {
-            Format::Raw => self.raw(tree, loader, configuration, out),
-            Format::Qcow2 => {
+        match format.clusters() {
+            None => self.raw(tree, loader, configuration, out),
+            Some(compression) => {
                 // The root is gone from the outside, but not from this process: the raw disk
                 // stands in it, out of the tree that was read from it before.
                 let path = "/.muster-disk";
@@ -60,7 +70,7 @@ impl Disk {
                 let raw = raw.map_err(failed())?;
                 std::fs::remove_file(path).map_err(failed())?;
                 self.raw(tree, loader, configuration, &raw)?;
-                qcow2::write(&raw, out, qcow2::Compression::None).map_err(failed())
+                qcow2::write(&raw, out, compression).map_err(failed())
             }
         }
     }
@@ -111,7 +121,8 @@ impl Disk {
         })
     }
 
-    fn fat(&self) -> Fat {
+    /// The filesystem of the ESP.
+    pub fn fat(&self) -> Fat {
         let id = uuid(&self.image_id, "filesystem esp");
         let volume_id = u32::from_le_bytes([id[0], id[1], id[2], id[3]]);
         Fat {
@@ -120,7 +131,8 @@ impl Disk {
         }
     }
 
-    fn ext4(&self, name: &str) -> Ext4 {
+    /// The filesystem of a partition.
+    pub fn ext4(&self, name: &str) -> Ext4 {
         Ext4::new(
             name,
             uuid(&self.image_id, &format!("filesystem {name}")),

@@ -1,6 +1,7 @@
 //! One image to make: what the command hands to the process inside the namespace, and what
 //! that process hands back.
 
+use super::disk::qcow2::Compression;
 use super::error::Error;
 use super::layout::Layout;
 use crate::packages::lock::{Lock, Package, RoleLock};
@@ -17,6 +18,10 @@ pub enum Format {
     Raw,
     /// QEMU's copy-on-write format.
     Qcow2,
+    /// The same, its clusters deflated; every QEMU reads it.
+    Qcow2Zlib,
+    /// The same, its clusters compressed by zstd; QEMU reads it from 5.1 on.
+    Qcow2Zstd,
 }
 
 impl Format {
@@ -24,7 +29,17 @@ impl Format {
     pub fn suffix(self) -> &'static str {
         match self {
             Format::Raw => "raw",
-            Format::Qcow2 => "qcow2",
+            Format::Qcow2 | Format::Qcow2Zlib | Format::Qcow2Zstd => "qcow2",
+        }
+    }
+
+    /// What its clusters are compressed with; `None` where it has no clusters.
+    pub fn clusters(self) -> Option<Compression> {
+        match self {
+            Format::Raw => None,
+            Format::Qcow2 => Some(Compression::None),
+            Format::Qcow2Zlib => Some(Compression::Zlib),
+            Format::Qcow2Zstd => Some(Compression::Zstd),
         }
     }
 }

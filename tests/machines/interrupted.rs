@@ -58,7 +58,7 @@ fn stop(build: &mut Command, moment: &str, signal: &str) {
 }
 
 /// No image, no process and no mount.
-fn nothing_is_left(folder: &Path, what: &str) {
+pub fn nothing_is_left(folder: &Path, what: &str) {
     let out = folder.join("out");
     assert_eq!(results(&out), Vec::<String>::new(), "{what}");
     wait(
@@ -87,7 +87,7 @@ fn a_build_stopped_anywhere_leaves_no_half_image_and_the_next_one_without_root_i
     let user = User::new();
     stop(&mut user.command(&BUILD), "write the disk", "KILL");
     nothing_is_left(user.home(), "KILL at \"write the disk\", without root");
-    let qcow2 = [&BUILD[..], &["--format", "qcow2"]].concat();
+    let qcow2 = [&BUILD[..], &["--format", "qcow2-zstd"]].concat();
     let whole = user.command(&qcow2).output().expect("muster starts");
     let said = String::from_utf8_lossy(&whole.stderr).into_owned();
     assert!(whole.status.success(), "{said}");

@@ -495,7 +495,9 @@ fn a_manifest_is_as_its_schema_says() {
         *changed.pointer_mut(place).unwrap() = to;
         changed
     };
-    accepts("manifest", &with("/format", value(&Format::Qcow2)));
+    for format in [Format::Qcow2, Format::Qcow2Zlib, Format::Qcow2Zstd] {
+        accepts("manifest", &with("/format", value(&format)));
+    }
     refuses("manifest", &with("/format", json!("vmdk")));
     refuses("manifest", &with("/image-id", json!("0123")));
     refuses("manifest", &with("/partitions/0/type", json!("esp")));
