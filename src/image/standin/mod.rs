@@ -6,7 +6,9 @@
 //! case, a file or a module that is new to the root, and leaves the same bytes. Everything else
 //! is passed on to the program itself, before anything has been changed.
 
+mod certificates;
 mod php;
+mod systemd;
 mod ucf;
 mod ucfr;
 
@@ -37,7 +39,10 @@ const PHPQUERY: &str = "/usr/sbin/phpquery";
 const PHPENMOD: &str = "/usr/sbin/phpenmod";
 const PHP_HELPER: &str = "/usr/lib/php/php-helper";
 
-const PROGRAMS: [Program; 4] = [
+const SYSTEMD_HELPER: &str = "/usr/bin/deb-systemd-helper";
+const UPDATE_CERTIFICATES: &str = "/usr/sbin/update-ca-certificates";
+
+const PROGRAMS: [Program; 6] = [
     Program {
         path: UCF,
         texts: &[
@@ -119,6 +124,28 @@ const PROGRAMS: [Program; 4] = [
             ],
         ],
         run: php::enable,
+    },
+    Program {
+        path: SYSTEMD_HELPER,
+        texts: &[
+            // init-system-helpers 1.65.2 and 1.69~deb13u1
+            &[(
+                SYSTEMD_HELPER,
+                "a895d5f077651960b6ca4ed9c53f8b36eae422ae170f61c972d0c6579e9f8732",
+            )],
+        ],
+        run: systemd::run,
+    },
+    Program {
+        path: UPDATE_CERTIFICATES,
+        texts: &[
+            // ca-certificates 20250419~deb12u2 and 20250419+deb13u1
+            &[(
+                UPDATE_CERTIFICATES,
+                "2cb06c85b5f01c4f6b72c3983d9f66d44aac0a7ac997ee55e7e429aedbc3934d",
+            )],
+        ],
+        run: certificates::run,
     },
 ];
 
