@@ -2,10 +2,13 @@
 
 use super::{Cli, exit, out};
 use crate::image::Error;
+use crate::image::confine::become_program;
 use crate::image::job::Failure;
 use crate::image::namespace::{self, Stage};
 use crate::image::worker;
 use miette::IntoDiagnostic;
+use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Arguments of `muster image-worker`.
@@ -13,8 +16,11 @@ use std::path::PathBuf;
 pub struct Args {
     /// Which of the processes this is
     stage: Stage,
-    /// What to make, or to remove
+    /// What to make, or to remove, or where
     job: PathBuf,
+    /// A program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    argv: Vec<OsString>,
 }
 
 /// Runs the stage. `build` reads what went wrong from the job's folder, or from standard output
@@ -33,6 +39,12 @@ pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
             told(namespace::alone(args.stage, &args.job))?
         }
         Stage::Initrd => told(worker::initrd(&args.job))?,
+        Stage::Program => {
+            let error = namespace::prepare()
+                .map_or_else(|error| error, |()| become_program(&args.job, &args.argv));
+            let _ = writeln!(std::io::stderr(), "{error}");
+            false
+        }
     };
     Ok(if succeeded { exit::OK } else { exit::FAILURE })
 }

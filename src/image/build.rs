@@ -18,6 +18,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
@@ -305,8 +306,10 @@ fn make(
     interrupts: &Interrupts,
     variables: &[(&str, &str)],
 ) -> Result<(), Error> {
-    for path in [&job.work, &job.staging] {
-        fs::create_dir(path).map_err(Error::io("cannot make", path))?;
+    // The root has programs with the modes that their packages ask for, setuid among them.
+    for (path, mode) in [(&job.work, 0o700), (&job.staging, 0o777)] {
+        let made = fs::DirBuilder::new().mode(mode).create(path);
+        made.map_err(Error::io("cannot make", path))?;
     }
     let path = folder.path.join("job.json");
     let text = serde_json::to_vec(job)
@@ -386,8 +389,8 @@ fn failure(staging: &Path, role: &str, log: &Path) -> Error {
     }
 }
 
-/// The newest release that the base was locked from.
-fn epoch(lock: &Lock, base: &str) -> Result<i64, Error> {
+/// The newest release that the base was locked from: the time of its images, seconds since 1970.
+pub fn epoch(lock: &Lock, base: &str) -> Result<i64, Error> {
     let mut newest = 0;
     for release in lock.releases.iter().filter(|release| release.base == base) {
         let date: jiff::Timestamp = release.date.parse().map_err(|error| {

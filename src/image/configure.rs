@@ -2,7 +2,6 @@
 //! before any script can run, the other packages of the base, and those of the role.
 
 use super::accounts::Accounts;
-use super::deb::Store;
 use super::diversion::Diversions;
 use super::dpkg::{Database, Interests};
 use super::error::Error;
@@ -12,6 +11,7 @@ use super::member::names;
 use super::overlay;
 use super::program::Programs;
 use super::standin;
+use super::store::Store;
 use super::unpack::{Loaded, Unpacked, Unpacker};
 use crate::profile::{Account, OverlayFile};
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,15 +4,9 @@
 use super::ar;
 use super::error::Error;
 use super::meter::{Meter, Metered};
-use crate::packages::lock::Package;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, Read, Write};
+use std::path::PathBuf;
 
 /// Members of one archive. The largest packages of Debian and Ubuntu, icon themes and
 /// documentation of TeX, have some hundred thousand.
@@ -29,66 +23,6 @@ pub const LARGEST: u64 = 32 << 30;
 const XZ_MEMORY: u64 = 256 << 20;
 /// Power of two of the bytes that unpacking zstd may take: `zstd -19` needs 8 MiB.
 const ZSTD_WINDOW: u32 = 27;
-
-/// The files of a cache as an open directory, so that they stay readable after `chroot`, even
-/// where the directory is a link to another place.
-#[derive(Debug)]
-pub struct Store {
-    directory: OwnedFd,
-}
-
-impl Store {
-    /// Opens the cache at `root`: the folder `sha256` in it.
-    pub fn open(root: &Path) -> Result<Store, Error> {
-        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let files = root.join("sha256");
-        let directory = nix::fcntl::open(&files, flags, Mode::empty())
-            .map_err(|errno| Error::io("cannot open the cache", files)(errno.into()))?;
-        Ok(Store { directory })
-    }
-
-    /// Opens a pinned package without looking at it.
-    pub fn package(&self, package: &Package) -> Result<File, Error> {
-        let name = format!("{}/{}", &package.sha256[..2], package.sha256);
-        match openat(
-            &self.directory,
-            name.as_str(),
-            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        ) {
-            Ok(descriptor) => Ok(File::from(descriptor)),
-            Err(nix::Error::ENOENT) => Err(Error::NotCached {
-                package: package.key(),
-            }),
-            Err(errno) => Err(Error::io("cannot read", name)(errno.into())),
-        }
-    }
-
-    /// Opens a pinned package after comparing its size and SHA-256 with the lock.
-    pub fn verified(&self, package: &Package) -> Result<File, Error> {
-        let mut file = self.package(package)?;
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 128 * 1024];
-        loop {
-            let read = file
-                .read(&mut buffer)
-                .map_err(Error::io("cannot read", &package.path))?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&buffer[..read]);
-        }
-        let found = hex::encode(hasher.finalize());
-        if found != package.sha256 {
-            return Err(Error::Digest {
-                package: package.key(),
-                found,
-                wanted: package.sha256.clone(),
-            });
-        }
-        self.package(package)
-    }
-}
 
 /// The control archive of a package.
 #[derive(Debug, Clone, PartialEq)]
@@ -195,10 +129,7 @@ impl<'b> Tar<'b> {
 
 /// Reads the control archive.
 pub fn control(name: &str, file: impl Read) -> Result<Control, Error> {
-    let bad = |reason: String| Error::Package {
-        package: name.to_owned(),
-        reason,
-    };
+    let bad = |reason: String| bad(name, reason);
     with_member(name, file, "control.tar", CONTROL, |tar| {
         let mut text = None;
         let mut files = BTreeMap::new();
@@ -242,6 +173,33 @@ pub fn data<T>(
     with_member(name, file, "data.tar", room, read)
 }
 
+/// As [`data`], from the archive that [`unpack_data`] wrote.
+pub fn plain<T>(
+    name: &str,
+    file: impl Read,
+    room: u64,
+    read: impl FnOnce(&mut Tar) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let stream = Box::new(BufReader::with_capacity(256 * 1024, file));
+    with_tar(name, stream, "data.tar", room, read)
+}
+
+/// Writes the data archive into `out` as tar has it. Its length, if all of it fits in `room`
+/// bytes; if not, what was written is of no use.
+pub fn unpack_data(
+    name: &str,
+    file: impl Read,
+    room: u64,
+    out: &mut impl Write,
+) -> Result<Option<u64>, Error> {
+    unpacked(name, file, "data.tar", |stream| {
+        let written = std::io::copy(&mut stream.take(room), out);
+        written
+            .map(|bytes| (bytes < room).then_some(bytes))
+            .map_err(|error| bad(name, truncated("data.tar", &error)))
+    })
+}
+
 /// What to say about a member that could not be read to its end.
 pub fn truncated(member: &str, error: &std::io::Error) -> String {
     // The tar reader has words of its own for it.
@@ -260,10 +218,41 @@ fn with_member<T>(
     room: u64,
     read: impl FnOnce(&mut Tar) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let bad = |reason: String| Error::Package {
-        package: name.to_owned(),
-        reason,
+    unpacked(name, file, member, |stream| {
+        with_tar(name, stream, member, room, read)
+    })
+}
+
+/// Gives a tar archive to `read`, and after it makes sure that it ends properly.
+fn with_tar<'a, T>(
+    name: &'a str,
+    stream: Box<dyn Read + 'a>,
+    member: &'static str,
+    room: u64,
+    read: impl FnOnce(&mut Tar) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let meter = Meter::default();
+    let mut tar = Tar {
+        package: name,
+        member,
+        archive: tar::Archive::new(meter.on(stream)),
+        meter,
+        room,
     };
+    let value = read(&mut tar)?;
+    let rest = std::io::copy(&mut tar.archive.into_inner(), &mut std::io::sink());
+    rest.map_err(|error| bad(name, truncated(member, &error)))?;
+    Ok(value)
+}
+
+/// Gives the tar archive that a member packs to `read`.
+fn unpacked<T>(
+    name: &str,
+    file: impl Read,
+    member: &'static str,
+    read: impl FnOnce(Box<dyn Read + '_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let bad = |reason: String| bad(name, reason);
     let not_one = |error: std::io::Error| bad(format!("not a Debian package: {error}"));
     let file = BufReader::with_capacity(64 * 1024, file);
     let mut members = ar::Archive::new(file).map_err(not_one)?;
@@ -282,7 +271,7 @@ fn with_member<T>(
         };
         let plain = BufReader::with_capacity(64 * 1024, &mut members);
         let damaged = |error: std::io::Error| bad(truncated(member, &error));
-        let stream: Box<dyn Read> = match suffix {
+        return read(match suffix {
             "" => Box::new(plain),
             ".gz" => Box::new(flate2::bufread::GzDecoder::new(plain)),
             ".xz" => {
@@ -297,20 +286,16 @@ fn with_member<T>(
                 Box::new(decoder)
             }
             other => return Err(bad(format!("{member}{other}: unknown compression"))),
-        };
-        let meter = Meter::default();
-        let mut tar = Tar {
-            package: name,
-            member,
-            archive: tar::Archive::new(meter.on(stream)),
-            meter,
-            room,
-        };
-        let value = read(&mut tar)?;
-        std::io::copy(&mut tar.archive.into_inner(), &mut std::io::sink()).map_err(damaged)?;
-        return Ok(value);
+        });
     }
     Err(bad(format!("it has no {member}")))
+}
+
+fn bad(name: &str, reason: String) -> Error {
+    Error::Package {
+        package: name.to_owned(),
+        reason,
+    }
 }
 
 /// Fields of one deb822 paragraph, continuation lines kept as they stand.

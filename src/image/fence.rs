@@ -4,7 +4,7 @@
 //! `fsync` calls of dpkg and debconf cost nothing (overlayfs documentation, "Volatile mount").
 //! There is no network (an empty network namespace), `/sys` is empty, `/dev` has only nodes
 //! that hold nothing, daemons cannot be started, and whatever still runs at the end dies with
-//! the PID namespace.
+//! the PID namespace. What each program is kept from beyond that: [`super::confine`].
 
 use super::error::Error;
 use super::namespace;
@@ -12,7 +12,8 @@ use super::standin;
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -29,13 +30,9 @@ const LINKS: [(&str, &str); 4] = [
 /// Links of the merged /usr.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 /// Directories that hold mounts while scripts run, and their modes in the image.
-const MOUNT_POINTS: [(&str, u32); 5] = [
-    ("dev", 0o755),
-    ("proc", 0o755),
-    ("sys", 0o755),
-    ("run", 0o755),
-    ("tmp", 0o1777),
-];
+const MOUNT_POINTS: [(&str, u32); 3] = [("dev", 0o755), ("run", 0o755), ("tmp", 0o1777)];
+/// Directories that are empty for this process. Every program has a `/proc` of its own.
+const EMPTY: [(&str, u32); 2] = [("proc", 0o755), ("sys", 0o755)];
 
 const NONE: Option<&str> = None;
 
@@ -120,8 +117,23 @@ impl Ground {
 pub struct Fence {
     root: PathBuf,
     covers: Vec<PathBuf>,
+    /// This program's binary.
+    this: File,
     /// What was the root before.
     outside: Option<OwnedFd>,
+}
+
+/// The directory that is `/` for this process.
+pub fn current_root() -> Result<OwnedFd, Error> {
+    nix::fcntl::open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(Error::namespace("cannot find the way back"))
+}
+
+/// Makes a directory `/` for this process.
+pub fn enter_root(root: &OwnedFd) -> Result<(), Error> {
+    nix::unistd::fchdir(root)
+        .and_then(|()| nix::unistd::chroot("."))
+        .map_err(Error::namespace("cannot change the root"))
 }
 
 impl Fence {
@@ -132,6 +144,8 @@ impl Fence {
         let fence = Fence {
             root: ground.mount.clone(),
             covers: Vec::new(),
+            this: File::open("/proc/self/exe")
+                .map_err(Error::io("cannot read", "/proc/self/exe"))?,
             outside: None,
         };
         fence.furnish()?;
@@ -148,38 +162,19 @@ impl Fence {
                 made => made.map_err(Error::io("cannot make", &link))?,
             }
         }
-        for (name, mode) in MOUNT_POINTS {
-            make(&self.root.join(name), mode)?;
+        for (name, mode) in MOUNT_POINTS.iter().chain(&EMPTY) {
+            make(&self.root.join(name), *mode)?;
         }
         let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         let at = |name: &str| self.at(name);
         let mounted = |what: &str| Error::namespace(format!("cannot mount {what} in the root"));
-        mount(
-            Some("proc"),
-            &at("proc"),
-            Some("proc"),
-            safe | MsFlags::MS_NOEXEC,
-            NONE,
-        )
-        .map_err(mounted("/proc"))?;
         for (name, options) in [
             ("dev", "mode=755"),
             ("run", "mode=755"),
             ("tmp", "mode=1777"),
         ] {
-            let flags = if name == "dev" {
-                MsFlags::MS_NOSUID
-            } else {
-                safe
-            };
-            mount(
-                Some("tmpfs"),
-                &at(name),
-                Some("tmpfs"),
-                flags,
-                Some(options),
-            )
-            .map_err(mounted(name))?;
+            mount(Some("tmpfs"), &at(name), Some("tmpfs"), safe, Some(options))
+                .map_err(mounted(name))?;
         }
         for name in NODES {
             let node = at("dev").join(name);
@@ -204,8 +199,7 @@ impl Fence {
 
     /// Makes the fenced root this process's own, until [`Fence::leave`].
     pub fn enter(&mut self) -> Result<(), Error> {
-        let outside = nix::fcntl::open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(Error::namespace("cannot find the way back"))?;
+        let outside = current_root()?;
         nix::unistd::chroot(&self.root).map_err(Error::namespace("cannot enter the root"))?;
         std::env::set_current_dir("/").map_err(Error::io("cannot enter", "/"))?;
         self.outside = Some(outside);
@@ -216,9 +210,7 @@ impl Fence {
     /// gone ([`Fence::lower`]).
     pub fn leave(self) -> Result<(), Error> {
         if let Some(outside) = &self.outside {
-            nix::unistd::fchdir(outside)
-                .and_then(|()| nix::unistd::chroot("."))
-                .map_err(Error::namespace("cannot leave the root"))?;
+            enter_root(outside)?;
         }
         umount2(&self.root, MntFlags::MNT_DETACH)
             .map_err(Error::namespace("cannot unmount the root"))
@@ -249,9 +241,11 @@ impl Fence {
         let this = originals.join("muster");
         if !this.exists() {
             make(originals, 0o755)?;
-            fs::copy("/proc/self/exe", &this).map_err(Error::io("cannot write", &this))?;
-            fs::set_permissions(&this, fs::Permissions::from_mode(0o755))
-                .map_err(Error::io("cannot set up", &this))?;
+            let copied = self.this.rewind().and_then(|()| {
+                io::copy(&mut self.this, &mut File::create(&this)?)?;
+                fs::set_permissions(&this, fs::Permissions::from_mode(0o755))
+            });
+            copied.map_err(Error::io("cannot write", &this))?;
         }
         let path = PathBuf::from(program);
         let original = originals.join(path.file_name().unwrap_or_default());
@@ -279,7 +273,7 @@ impl Fence {
     /// Takes away all mounts, so that only what belongs to the image is left.
     pub fn lower(&mut self) -> Result<(), Error> {
         self.uncover()?;
-        for (name, _) in MOUNT_POINTS.iter().filter(|(name, _)| *name != "sys") {
+        for (name, _) in MOUNT_POINTS {
             let path = self.at(name);
             umount2(&path, MntFlags::MNT_DETACH).map_err(Error::namespace(format!(
                 "cannot unmount {}",

@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::tree::{Content, Kind, Node, Tree};
+use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -11,15 +12,76 @@ use std::path::Path;
 /// Reads the tree below `root`. Nothing in it is younger than `epoch` (seconds since 1970).
 /// File contents stay where they are.
 pub fn harvest(root: &Path, epoch: i64) -> Result<Tree, Error> {
+    let Some(found) = find(root)? else {
+        return Ok(Tree::empty(epoch));
+    };
     let mut harvest = Harvest {
         nodes: Vec::new(),
         links: HashMap::new(),
         epoch,
     };
-    harvest.node(root)?;
+    harvest.node(found);
     Ok(Tree {
         nodes: harvest.nodes,
     })
+}
+
+/// What stands at a path.
+struct Found {
+    metadata: Metadata,
+    xattrs: BTreeMap<String, Vec<u8>>,
+    kind: Kind,
+    /// Of a directory, sorted by name.
+    entries: Vec<(Vec<u8>, Found)>,
+}
+
+/// Looks at a path and everything below it, on all processors. Nothing where a socket stands:
+/// it belongs to a process, and none outlives the build.
+fn find(path: &Path) -> Result<Option<Found>, Error> {
+    let read = || Error::io("cannot read", path);
+    let metadata = fs::symlink_metadata(path).map_err(read())?;
+    let kind = metadata.file_type();
+    let mut entries = Vec::new();
+    let (major, minor) = device(metadata.rdev());
+    let kind = match () {
+        () if kind.is_socket() => return Ok(None),
+        () if kind.is_dir() => {
+            entries = below(path)?;
+            Kind::Directory(BTreeMap::new())
+        }
+        () if kind.is_file() => Kind::File(Content::Path {
+            path: path.to_path_buf(),
+            size: metadata.len(),
+        }),
+        () if kind.is_symlink() => {
+            let target = fs::read_link(path).map_err(read())?;
+            Kind::Symlink(target.as_os_str().as_bytes().to_vec())
+        }
+        () if kind.is_char_device() => Kind::CharDevice(major, minor),
+        () if kind.is_block_device() => Kind::BlockDevice(major, minor),
+        () => Kind::Fifo,
+    };
+    Ok(Some(Found {
+        xattrs: xattrs(path, &metadata).map_err(read())?,
+        metadata,
+        kind,
+        entries,
+    }))
+}
+
+fn below(path: &Path) -> Result<Vec<(Vec<u8>, Found)>, Error> {
+    let names = fs::read_dir(path)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+    let mut names: Vec<_> = names.map_err(Error::io("cannot read", path))?;
+    names.sort_unstable();
+    let found: Vec<Option<Found>> = names
+        .par_iter()
+        .map(|name| find(&path.join(name)))
+        .collect::<Result<_, Error>>()?;
+    let pairs = names.into_iter().zip(found);
+    Ok(pairs
+        .filter_map(|(name, found)| Some((name.into_vec(), found?)))
+        .collect())
 }
 
 struct Harvest {
@@ -30,20 +92,15 @@ struct Harvest {
 }
 
 impl Harvest {
-    fn node(&mut self, path: &Path) -> Result<Option<usize>, Error> {
-        let read = || Error::io("cannot read", path);
-        let metadata = fs::symlink_metadata(path).map_err(read())?;
+    /// Adds a node and everything below it; its index.
+    fn node(&mut self, found: Found) -> usize {
+        let Found { metadata, .. } = found;
         let identity = (metadata.dev(), metadata.ino());
         if let Some(&index) = self.links.get(&identity) {
-            return Ok(Some(index));
-        }
-        let kind = metadata.file_type();
-        if kind.is_socket() {
-            // Sockets belong to processes, and none outlives the build.
-            return Ok(None);
+            return index;
         }
         let index = self.nodes.len();
-        if !kind.is_dir() && metadata.nlink() > 1 {
+        if !metadata.is_dir() && metadata.nlink() > 1 {
             self.links.insert(identity, index);
         }
         self.nodes.push(Node {
@@ -51,39 +108,18 @@ impl Harvest {
             uid: metadata.uid(),
             gid: metadata.gid(),
             mtime: metadata.mtime().min(self.epoch),
-            xattrs: xattrs(path, &metadata).map_err(read())?,
-            kind: Kind::Fifo,
+            xattrs: found.xattrs,
+            kind: found.kind,
         });
-        self.nodes[index].kind = if kind.is_dir() {
-            let mut names: Vec<_> = fs::read_dir(path)
-                .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
-                .map_err(read())?;
-            names.sort_unstable();
-            let mut entries = BTreeMap::new();
-            for name in names {
-                if let Some(index) = self.node(&path.join(&name))? {
-                    entries.insert(name.into_vec(), index);
-                }
-            }
-            Kind::Directory(entries)
-        } else if kind.is_file() {
-            Kind::File(Content::Path {
-                path: path.to_path_buf(),
-                size: metadata.len(),
-            })
-        } else if kind.is_symlink() {
-            let target = fs::read_link(path).map_err(read())?;
-            Kind::Symlink(target.as_os_str().as_bytes().to_vec())
-        } else if kind.is_char_device() {
-            let (major, minor) = device(metadata.rdev());
-            Kind::CharDevice(major, minor)
-        } else if kind.is_block_device() {
-            let (major, minor) = device(metadata.rdev());
-            Kind::BlockDevice(major, minor)
-        } else {
-            Kind::Fifo
-        };
-        Ok(Some(index))
+        let entries: BTreeMap<Vec<u8>, usize> = found
+            .entries
+            .into_iter()
+            .map(|(name, found)| (name, self.node(found)))
+            .collect();
+        if let Kind::Directory(empty) = &mut self.nodes[index].kind {
+            *empty = entries;
+        }
+        index
     }
 }
 

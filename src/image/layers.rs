@@ -2,7 +2,6 @@
 //! filesystem of the base.
 
 use super::configure::{Ingredients, Tools, add, bootstrap};
-use super::deb::Store;
 use super::error::Error;
 use super::initramfs;
 use super::job::Job;
@@ -10,7 +9,8 @@ use super::layer::key::Key;
 use super::layer::split::Split;
 use super::namespace;
 use super::program::Programs;
-use super::unpack::{Loaded, load};
+use super::store::Store;
+use super::unpack::{Loaded, load, room};
 use super::workshop::{Layer, Workshop};
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
@@ -127,6 +127,7 @@ impl Packages<'_> {
             return Ok(layer);
         }
         self.workshop.make(&key, &nothing, &mut |fence| {
+            self.go_ahead(split)?;
             let essential = self.supply.of(&closure.essential)?;
             bootstrap(&essential, &of, fence, self.tools)?;
             let ingredients = Ingredients {
@@ -141,6 +142,18 @@ impl Packages<'_> {
             };
             add(&ingredients, fence, self.tools)
         })
+    }
+
+    /// Unpacks what comes next while scripts of what came before run one after the other.
+    fn go_ahead(&self, split: &Split) -> Result<(), Error> {
+        for keys in [&split.base, &split.role] {
+            let mut packages = self.supply.of(keys)?;
+            packages.sort_by_key(|loaded| std::cmp::Reverse(loaded.package.size));
+            let packages = packages.into_iter();
+            let sized = packages.map(|loaded| (loaded.package.clone(), room(&loaded.control)));
+            self.tools.store.go_ahead(sized);
+        }
+        Ok(())
     }
 
     /// The layer of the role's packages above the base.
@@ -295,7 +308,11 @@ pub fn initrd(order: &Path) -> Result<(), Error> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
         .map_err(Error::namespace("cannot leave the build's mounts"))?;
     fs::create_dir_all(&order.work).map_err(Error::io("cannot make", &order.work))?;
-    let programs = Programs::new(super::worker::stage(&job, LOG)?, job.epoch);
+    let programs = Programs::new(
+        super::worker::stage(&job, LOG)?,
+        job.epoch,
+        &Workshop::mount(&order.work),
+    )?;
     let workshop = Workshop::open(job.layers.then_some(&job.cache), &order.work)?;
     let key = key(&job, &order.base)?;
     let made = workshop.make(&key, &order.base, &mut |_| {

@@ -42,6 +42,8 @@ pub enum Stage {
     Work,
     /// Makes the initial RAM filesystem, beside `Work`.
     Initrd,
+    /// Becomes a program of the new root.
+    Program,
 }
 
 /// The command that starts a stage with this job, or folder.

@@ -26,6 +26,7 @@ pub fn apply(
         write(path, file.content.as_bytes(), file.mode)?;
     }
     let path = "/usr/bin/muster";
+    remove(path)?;
     let mut copy = File::create(path).map_err(Error::io("cannot write", path))?;
     io::copy(agent, &mut copy).map_err(Error::io("cannot write", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))

@@ -1,9 +1,13 @@
 //! Running programs of the new root, with a clean environment and their output in a log.
 
 use super::error::Error;
+use super::fence::{current_root, enter_root};
+use super::namespace;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::process::{Command, Stdio};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 /// Lines of output that an error shows.
 const TAIL: usize = 25;
@@ -12,12 +16,15 @@ const TAIL: usize = 25;
 #[derive(Debug)]
 pub struct Programs {
     log: File,
+    root: PathBuf,
+    outside: OwnedFd,
     environment: Vec<(String, String)>,
 }
 
 impl Programs {
-    /// Writes all output to `log`, which is open for reading and appending.
-    pub fn new(log: File, epoch: i64) -> Programs {
+    /// Programs of the root that will be mounted at `root`; their output goes to `log`, which is
+    /// open for reading and appending. Made before that root is entered.
+    pub fn new(log: File, epoch: i64, root: &Path) -> Result<Programs, Error> {
         let fixed = [
             (
                 "PATH",
@@ -38,7 +45,12 @@ impl Programs {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
         environment.push(("SOURCE_DATE_EPOCH".into(), epoch.to_string()));
-        Programs { log, environment }
+        Ok(Programs {
+            log,
+            root: root.to_owned(),
+            outside: current_root()?,
+            environment,
+        })
     }
 
     /// Runs a program to its end; `what` names it in an error.
@@ -60,11 +72,10 @@ impl Programs {
             .seek(SeekFrom::End(0))
             .map_err(Error::io("cannot read", "the log"))?;
         let _ = writeln!(output, "+ {}", argv.join(" "));
-        let failed = Error::io("cannot run", argv[0]);
-        let mut command = Command::new(argv[0]);
+        let failed = || Error::io("cannot run", argv[0]);
+        let mut command = namespace::command("program", &self.root);
         command
-            .args(&argv[1..])
-            .current_dir("/")
+            .args(argv)
             .env_clear()
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .envs(environment.iter().copied())
@@ -75,13 +86,13 @@ impl Programs {
             })
             .stdout(log(output.try_clone())?)
             .stderr(log(output.try_clone())?);
-        let status = command.spawn().and_then(|mut child| {
-            if let Some(mut pipe) = child.stdin.take() {
-                pipe.write_all(stdin.as_bytes())?;
-            }
-            child.wait()
-        });
-        let status = status.map_err(failed)?;
+        let mut child = self.spawn(&mut command)?.map_err(failed())?;
+        let fed = match child.stdin.take() {
+            Some(mut pipe) => pipe.write_all(stdin.as_bytes()),
+            None => Ok(()),
+        };
+        let status = child.wait().and_then(|status| fed.map(|()| status));
+        let status = status.map_err(failed())?;
         if status.success() {
             return Ok(());
         }
@@ -96,5 +107,15 @@ impl Programs {
             status: status.to_string(),
             tail,
         })
+    }
+
+    /// Starts a process outside of the root: that is where it finds this program's binary, and
+    /// the way into mounts of its own.
+    fn spawn(&self, command: &mut Command) -> Result<std::io::Result<Child>, Error> {
+        let inside = current_root()?;
+        enter_root(&self.outside)?;
+        let spawned = command.spawn();
+        enter_root(&inside)?;
+        Ok(spawned)
     }
 }

@@ -4,12 +4,13 @@
 //! link in a package cannot lead out of it. Many packages are unpacked at once; where two
 //! disagree, the result does not depend on which was faster.
 
-use super::deb::{self, Control, Store};
+use super::deb::{self, Control};
 use super::diversion::Diversions;
 use super::dpkg::Database;
 use super::error::{Error, Refusal};
 use super::ground::Ground;
 use super::member::{Kind, Member, Meta, Unreadable, canonical, names};
+use super::store::{Data, Store};
 use crate::packages::lock::Package;
 use md5::{Digest, Md5};
 use nix::fcntl::AT_FDCWD;
@@ -35,7 +36,7 @@ pub struct Loaded<'a> {
 /// Bytes that the files of a package may hold: four times what it announces, since
 /// `Installed-Size` (deb-control(5)) is an estimate in KiB; 256 MiB for one that announces
 /// little or nothing, and never more than [`deb::LARGEST`].
-fn room(control: &Control) -> u64 {
+pub fn room(control: &Control) -> u64 {
     let announced = control.field("Installed-Size").unwrap_or_default();
     let announced = announced.parse().unwrap_or(0_u64).saturating_mul(1024);
     announced.saturating_mul(4).clamp(256 << 20, deb::LARGEST)
@@ -159,6 +160,7 @@ impl Unpacker {
         packages: &[&Loaded],
         diversions: &Diversions,
     ) -> Result<Vec<Unpacked>, Error> {
+        let _processors = store.hold();
         let mut largest: Vec<usize> = (0..packages.len()).collect();
         largest.sort_by_key(|&index| std::cmp::Reverse(packages[index].package.size));
         let mut done = largest
@@ -227,10 +229,12 @@ impl Unpacker {
         diversions: &Diversions,
     ) -> Result<Unpacked, Error> {
         let key = loaded.package.key();
-        let file = store.package(loaded.package)?;
-        deb::data(&key, file, room(&loaded.control), |tar| {
-            self.archive(tar, loaded, order, diversions)
-        })
+        let room = room(&loaded.control);
+        let read = |tar: &mut deb::Tar| self.archive(tar, loaded, order, diversions);
+        match store.data(loaded.package)? {
+            Data::Packed(file) => deb::data(&key, file, room, read),
+            Data::Plain(file) => deb::plain(&key, file, room, read),
+        }
     }
 
     /// Unpacks one data archive.

@@ -3,7 +3,6 @@
 use super::assemble::Disk;
 use super::cleanup;
 use super::configure::{Tools, settle_accounts};
-use super::deb::Store;
 use super::error::Error;
 use super::fence::Fence;
 use super::grub::Loader;
@@ -17,6 +16,7 @@ use super::manifest::{Input, Inputs, Manifest, Output, VERSION};
 use super::namespace;
 use super::overlay;
 use super::program::Programs;
+use super::store::Store;
 use super::workshop::Workshop;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -81,8 +81,9 @@ fn make(job: &Job, path: &Path) -> Result<(), Error> {
     let programs = Programs::new(
         log.try_clone().map_err(Error::io("cannot open", LOG))?,
         job.epoch,
-    );
-    let store = Store::open(&job.cache)?;
+        &Workshop::mount(&job.work),
+    )?;
+    let store = Store::open_for(&job.cache, &job.work)?;
     let mut agent = File::open(&job.agent).map_err(Error::io("cannot read", &job.agent))?;
     let mut manifest_file = stage(job, MANIFEST)?;
     let names = ["image", "kernel", "initrd"].map(|what| (what, output_name(job, what)));

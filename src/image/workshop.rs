@@ -44,7 +44,13 @@ impl Layer {
 }
 
 impl Workshop {
-    /// A workshop in the empty folder `work`, with the layers of a cache. The process is alone in its mount namespace.
+    /// Where the workshop in `work` mounts roots.
+    pub fn mount(work: &Path) -> PathBuf {
+        work.join("mount")
+    }
+
+    /// A workshop in the empty folder `work`, with the layers of a cache. The process is alone
+    /// in its mount namespace.
     pub fn open(cache: Option<&Path>, work: &Path) -> Result<Workshop, Error> {
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(NONE, "/", NONE, private, NONE)
@@ -105,7 +111,7 @@ impl Workshop {
             lower: lower.trees.clone(),
             upper: growing.tree(),
             work: Some(growing.work()),
-            mount: self.folder("mount")?,
+            mount: self.mount_point()?,
         };
         inside(&ground, make)?;
         Ok(above(key, growing.finish()?, lower))
@@ -113,7 +119,7 @@ impl Workshop {
 
     /// The ground of what is not kept.
     pub fn ground(&self, name: &str, lower: &Layer) -> Result<Ground, Error> {
-        let mount = self.folder("mount")?;
+        let mount = self.mount_point()?;
         if !self.stacks {
             return Ok(Ground {
                 lower: Vec::new(),
@@ -130,11 +136,19 @@ impl Workshop {
         })
     }
 
-    fn folder(&self, name: &str) -> Result<PathBuf, Error> {
-        let path = self.work.join(name);
-        fs::create_dir_all(&path).map_err(Error::io("cannot make", &path))?;
-        Ok(path)
+    fn mount_point(&self) -> Result<PathBuf, Error> {
+        made(Workshop::mount(&self.work))
     }
+
+    fn folder(&self, name: &str) -> Result<PathBuf, Error> {
+        made(self.work.join(name))
+    }
+}
+
+/// A folder, made if it is not there.
+fn made(path: PathBuf) -> Result<PathBuf, Error> {
+    fs::create_dir_all(&path).map_err(Error::io("cannot make", &path))?;
+    Ok(path)
 }
 
 fn above(key: String, tree: PathBuf, lower: &Layer) -> Layer {

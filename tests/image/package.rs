@@ -4,8 +4,8 @@
 use crate::archive::{Miniature, Suite, mirrors, stack};
 use crate::key::Key;
 use indicatif::ProgressBar;
-use muster::image::deb::Store;
 use muster::image::diversion::Diversions;
+use muster::image::store::Store;
 use muster::image::unpack::{Unpacked, Unpacker, load};
 use muster::image::{Error, deb};
 use muster::packages::fetch::fetch;

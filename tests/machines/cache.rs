@@ -27,8 +27,13 @@ impl Cache {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(MUSTER);
         command.current_dir(images()).args(arguments);
-        command.env("XDG_CACHE_HOME", &self.0).stdin(Stdio::null());
+        command.envs(self.variable()).stdin(Stdio::null());
         command
+    }
+
+    /// What makes a program use it.
+    pub fn variable(&self) -> [(&str, &Path); 1] {
+        [("XDG_CACHE_HOME", &self.0)]
     }
 
     /// The same, run to its end.

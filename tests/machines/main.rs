@@ -12,15 +12,18 @@ mod browser;
 mod cache;
 mod contents;
 mod cuts;
+mod deb;
 mod disk;
 mod faults;
 mod firmware;
+mod hostile;
 mod install;
 mod interrupted;
 #[path = "../packages/key.rs"]
 #[allow(dead_code)]
 mod key;
 mod layers;
+mod mishaps;
 mod network;
 mod noble;
 mod ordinary;

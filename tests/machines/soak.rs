@@ -1,8 +1,8 @@
 //! What takes too long for every run: `./tests/run soak` has it.
 
-use crate::network;
-use crate::site::{Site, UP};
+use crate::site::{Site, UP, wait};
 use crate::trouble::put_later_figures_aside;
+use crate::{mishaps, network};
 use std::time::Duration;
 
 #[test]
@@ -35,6 +35,35 @@ fn a_host_brought_up_with_ipv6_alone_is_green() {
     let console = network::console(&site);
     assert!(console.contains("address fec0::15"), "{console}");
     site.saw("bring-up ended green");
+}
+
+#[test]
+fn a_host_whose_kernel_panics_starts_again_by_itself() {
+    let site = Site::fork("panic");
+    site.must(&[&UP[..], &["--wait"]].concat());
+    let boot = "cat /proc/sys/kernel/random/boot_id";
+    let before = site.on_host(boot);
+    site.on_host("systemd-run --on-active=1 sh -c 'echo c >/proc/sysrq-trigger'");
+    wait("the kernel to panic", Duration::from_secs(60), || {
+        network::console(&site)
+            .contains("Kernel panic - not syncing: sysrq triggered crash")
+            .then_some(())
+    });
+    site.saw("its kernel has panicked");
+    std::thread::sleep(Duration::from_secs(15));
+    site.comes_back("every probe is green", Duration::from_secs(900));
+    assert_ne!(before, site.on_host(boot));
+    site.must(&["down", "starter"]);
+}
+
+#[test]
+fn builds_killed_at_a_hundred_moments_leave_nothing_half_made() {
+    mishaps::killed_at_any_moment(100);
+}
+
+#[test]
+fn builds_on_twenty_full_disks_are_refused_in_words_and_leave_nothing_half_made() {
+    mishaps::disk_full(20);
 }
 
 /// Brings a host up at another time, then sets its clock right while it runs: certificates are

@@ -26,6 +26,7 @@ use super::namespace;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -55,6 +56,9 @@ impl Layers {
     pub fn open(cache: &Path) -> Option<Layers> {
         let layers = Layers::at(cache);
         fs::create_dir_all(&layers.folder).ok()?;
+        // Programs in a layer have the modes that their packages ask for, setuid among them.
+        let own = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(&layers.folder, own).ok()?;
         tempfile::tempfile_in(&layers.folder).ok()?;
         Some(layers)
     }
@@ -281,7 +285,6 @@ impl Growing {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     fn made(cache: &Path) -> (Layers, String) {
         let layers = Layers::open(cache).unwrap();

@@ -1,9 +1,9 @@
 //! An archive of Ubuntu's shape, signed on the spot, from the packages that the stack `starter`
 //! has on Debian 13.
 
-use super::deb::Deb;
 use super::shape::{self, GONE, Placed};
 use crate::archive::{Miniature, Suite, put};
+use crate::deb::Deb;
 use crate::key::{Key, Shape};
 use indicatif::ProgressBar;
 use muster::packages::cache::Cache;
@@ -67,7 +67,7 @@ fn packages() -> (PathBuf, Indexes) {
     let mut digest = Sha256::new();
     for source in [
         include_str!("shape.rs"),
-        include_str!("deb.rs"),
+        include_str!("../deb.rs"),
         include_str!("archive.rs"),
     ] {
         digest.update(source);

@@ -2,7 +2,6 @@
 //! the mirror and the key.
 
 mod archive;
-mod deb;
 mod shape;
 
 use crate::apt::Apt;

@@ -3,7 +3,7 @@
 //!
 //! The facts are those of packages.ubuntu.com's pages and lists of files for noble.
 
-use super::deb::{Deb, Member};
+use crate::deb::{Deb, Member};
 
 /// The kernel's name in file and package names.
 pub const ABI: &str = "6.8.0-31-generic";
