@@ -19,6 +19,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that archives may take that were unpacked ahead of their turn.
 const AHEAD: u64 = 512 << 20;
+/// How many of them there may be: each is an open file.
+const FILES: usize = 256;
 
 /// The files of a cache as an open directory, so that they stay readable after `chroot`, even
 /// where the directory is a link to another place.
@@ -187,9 +189,10 @@ impl Drop for Store {
 }
 
 impl Work {
-    /// Bytes that wait for somebody to ask.
-    fn bytes(&self) -> u64 {
-        self.done.values().map(|(_, length)| length).sum()
+    /// Whether enough waits for somebody to ask.
+    fn is_full(&self) -> bool {
+        let bytes: u64 = self.done.values().map(|(_, length)| length).sum();
+        bytes > AHEAD || self.done.len() >= FILES
     }
 }
 
@@ -216,7 +219,7 @@ impl Ahead {
         loop {
             let next = self.wait(|work| match () {
                 () if work.over => Some(None),
-                () if work.held || work.bytes() > AHEAD => None,
+                () if work.held || work.is_full() => None,
                 () => {
                     let next = work.queue.pop_front()?;
                     work.current = Some(next.0.sha256.clone());
