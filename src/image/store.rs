@@ -188,6 +188,16 @@ impl Drop for Store {
     }
 }
 
+/// Ends the work on the current package when it goes.
+struct Over<'a>(&'a Ahead);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.work().current = None;
+        self.0.changed.notify_all();
+    }
+}
+
 impl Work {
     /// Whether enough waits for somebody to ask.
     fn is_full(&self) -> bool {
@@ -227,13 +237,11 @@ impl Ahead {
                 }
             });
             let Some((package, room)) = next else { return };
-            let made = self.unpack(directory, &package, room);
-            let mut work = self.work();
-            work.current = None;
-            if let Some(file) = made {
-                work.done.insert(package.sha256, file);
+            // Whatever happens, nobody waits for it for ever.
+            let _over = Over(self);
+            if let Some(file) = self.unpack(directory, &package, room) {
+                self.work().done.insert(package.sha256, file);
             }
-            self.changed.notify_all();
         }
     }
 
