@@ -13,9 +13,11 @@ pub struct Candidate<'a> {
     pub name: &'a str,
     /// `Version`.
     pub version: &'a str,
-    /// `Architecture`: the base's own or `all`.
+    /// `Architecture`: the system's own or `all`.
     pub architecture: &'a str,
     /// `Multi-Arch: allowed` lets others ask for it as `:any`.
+    /// The system's own.
+    pub native: &'a str,
     pub multi_arch: &'a str,
     /// `Essential: yes`.
     pub essential: bool,
@@ -79,11 +81,11 @@ pub enum IndexError {
 pub fn parse<'a>(
     text: &'a str,
     origin: usize,
-    architecture: &str,
+    architecture: &'a str,
 ) -> Result<Vec<Candidate<'a>>, IndexError> {
     let mut all = Vec::new();
     for stanza in deb822::stanzas(text) {
-        let candidate = parse_stanza(stanza, origin)?;
+        let candidate = parse_stanza(stanza, origin, architecture)?;
         if candidate.architecture == architecture || candidate.architecture == "all" {
             all.push(candidate);
         }
@@ -91,7 +93,11 @@ pub fn parse<'a>(
     Ok(all)
 }
 
-fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'_>, IndexError> {
+fn parse_stanza<'a>(
+    stanza: deb822::Stanza<'a>,
+    origin: usize,
+    native: &'a str,
+) -> Result<Candidate<'a>, IndexError> {
     let mut candidate = Candidate {
         name: "",
         version: "",
@@ -99,6 +105,7 @@ fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'
         multi_arch: "",
         essential: false,
         protected: false,
+        native,
         priority: 5,
         pre_depends: "",
         depends: "",
@@ -198,13 +205,24 @@ pub fn is_version(version: &str) -> bool {
 /// Everything a resolver may choose: one version of each package, and who provides what.
 #[derive(Debug, Default)]
 pub struct Universe<'a> {
+/// A name that a package provides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Provided<'a> {
+    /// The package.
+    pub id: usize,
+    /// The version it provides it at.
+    pub version: Option<&'a str>,
+    /// What stands after the colon of the name.
+    pub qualifier: Option<&'a str>,
+}
+
     /// Candidates, sorted by name.
     pub candidates: Vec<Candidate<'a>>,
     /// All that the indexes have, in their order.
     stanzas: Vec<Candidate<'a>>,
     heard: OnceCell<HashMap<&'a str, usize>>,
     names: HashMap<&'a str, usize>,
-    providers: HashMap<&'a str, Vec<(usize, Option<&'a str>)>>,
+    providers: HashMap<&'a str, Vec<Provided<'a>>>,
 }
 
 impl<'a> Universe<'a> {
@@ -255,7 +273,11 @@ impl<'a> Universe<'a> {
                     .providers
                     .entry(entry.name)
                     .or_default()
-                    .push((id, entry.version.map(|(_, version)| version)));
+                    .push(Provided {
+                        id,
+                        version: entry.version.map(|(_, version)| version),
+                        qualifier: entry.qualifier,
+                    });
             }
         }
         universe.candidates = candidates;
@@ -267,8 +289,8 @@ impl<'a> Universe<'a> {
         self.names.get(name).copied()
     }
 
-    /// Packages that provide this name, each with the version it provides it at.
-    pub fn providers(&self, name: &str) -> &[(usize, Option<&'a str>)] {
+    /// Packages that provide this name.
+    pub fn providers(&self, name: &str) -> &[Provided<'a>] {
         self.providers.get(name).map_or(&[], Vec::as_slice)
     }
 

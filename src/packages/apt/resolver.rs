@@ -6,7 +6,7 @@
 //! the search starts again without it. A recommendation never takes a choice back: there apt
 //! goes further (it weighs both sides), which shows in whole desktops, not on servers.
 
-use super::dependency::{self, Group, Relation};
+use super::dependency::{self, Bearing, Group, Relation};
 use super::index::{IndexError, Universe};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
@@ -308,21 +308,19 @@ impl<'u, 'a> Search<'u, 'a> {
         let refused = |name: &str, fits: &dyn Fn(&Relation<'a>) -> bool| {
             let list = self.refusals.get(name)?;
             list.iter()
-                .find(|(owner, relation)| {
-                    *owner != id && self.qualified(id, relation) && fits(relation)
-                })
+                .find(|(owner, relation)| *owner != id && fits(relation))
                 .map(|(owner, _)| *owner)
         };
         own.or_else(|| {
             refused(candidate.name, &|relation| {
-                relation.accepts(candidate.version)
+                relation.accepts(candidate.version) && self.reaches(relation, id, Bearing::Own)
             })
         })
         .or_else(|| {
             fields.provides.iter().find_map(|provided| {
                 let version = provided.version.map(|(_, version)| version);
                 refused(provided.name, &|relation| {
-                    relation.accepts_provided(version)
+                    relation.accepts_provided(version) && self.reaches(relation, id, bearing)
                 })
             })
         })
@@ -333,31 +331,27 @@ impl<'u, 'a> Search<'u, 'a> {
         let mut fitting = Vec::new();
         if let Some(id) = self.universe.find(relation.name) {
             let candidate = &self.universe.candidates[id];
-            if relation.accepts(candidate.version) && self.qualified(id, relation) {
+            if relation.accepts(candidate.version) && self.reaches(relation, id, Bearing::Own) {
+                let bearing = Bearing::Provided(provided.qualifier);
                 fitting.push(id);
             }
         }
-        for (id, version) in self.universe.providers(relation.name) {
-            if relation.accepts_provided(*version)
-                && self.qualified(*id, relation)
-                && !fitting.contains(id)
+        for provided in self.universe.providers(relation.name) {
+            let bearing = Bearing::Provided(provided.qualifier);
+            if relation.accepts_provided(provided.version)
+                && self.reaches(relation, provided.id, bearing)
+                && !fitting.contains(&provided.id)
             {
-                fitting.push(*id);
+                fitting.push(provided.id);
             }
         }
         fitting
     }
 
-    /// `:any` wants a package that allows it; with one architecture all else is our own.
-    fn qualified(&self, id: usize, relation: &Relation<'a>) -> bool {
+    fn reaches(&self, relation: &Relation<'a>, id: usize, bearing: Bearing<'a>) -> bool {
         let candidate = &self.universe.candidates[id];
-        match relation.qualifier {
-            None | Some("native") => true,
-            Some("any") => candidate.multi_arch == "allowed" || candidate.architecture != "all",
-            Some(architecture) => {
-                candidate.architecture == architecture || candidate.architecture == "all"
-            }
-        }
+        let allowed = candidate.multi_arch == "allowed";
+        relation.reaches(candidate.native, allowed, bearing)
     }
 
     /// Makes everything hold that `id` needs.
