@@ -167,7 +167,8 @@ fn locked(path: &Path, role: &str) -> miette::Result<Vec<Package>> {
         ));
     };
     let keys = closure.essential.iter().chain(&closure.packages);
-    Ok(keys.filter_map(|key| lock.package(key)).cloned().collect())
+    let packages = keys.filter_map(|key| lock.package(&closure.base, key));
+    Ok(packages.cloned().collect())
 }
 
 fn listed(manifest: &Manifest) -> Vec<Package> {

@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod build;
 pub mod assemble;
 pub mod accounts;
+pub mod apt;
 pub mod cleanup;
 pub mod compare;
 pub mod configure;

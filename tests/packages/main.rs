@@ -13,6 +13,7 @@ mod liar;
 mod locks;
 mod mirrors;
 mod phased;
+mod pins;
 mod qualifiers;
 mod random_sets;
 mod refusals;

@@ -22,6 +22,8 @@ const DEPTH: usize = 5_000;
 /// hundreds; alternatives made to mislead double it with each further one.
 const CHOICES: usize = 500_000;
 
+const BARRED: &str = "which the archives that have it are told not to give";
+
 /// Why no closure exists; reads on from "role office needs …".
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum Unsatisfied {
@@ -33,6 +35,9 @@ pub enum Unsatisfied {
         /// A name that does exist.
         nearest: Option<String>,
     },
+    /// A package asked for by name is not wanted from where it can be had.
+    #[error("{0}, {BARRED}")]
+    Barred(String),
     /// Following the dependencies ends at something that does not exist or clashes.
     #[error("{}", words(.chain, .cause))]
     Chain {
@@ -64,6 +69,8 @@ pub struct IndexErrorText(String);
 pub enum Cause {
     /// Nothing has this name or provides it.
     Absent,
+    /// Nothing else has this name, and no archive that has it may give it.
+    Barred,
     /// The archives have another version.
     Version(String),
     /// It cannot stand beside a package chosen for another reason.
@@ -83,6 +90,7 @@ fn words(chain: &[String], cause: &Cause) -> String {
     let path = chain.join(", which needs ");
     match cause {
         Cause::Absent => format!("{path}, which no archive has"),
+        Cause::Barred => format!("{path}, {BARRED}"),
         Cause::Version(version) => format!("{path}, but the archives have {version}"),
         Cause::Clash { with } => format!("{path}, which cannot be installed beside {with}"),
         Cause::Avoided => format!("{path}, which clashes with another choice"),
@@ -108,9 +116,14 @@ pub fn resolve(
         .filter(|id| universe.candidates[*id].essential)
         .collect();
     for name in names {
-        let id = universe.find(name).ok_or_else(|| Unsatisfied::Missing {
-            name: name.clone(),
-            nearest: universe.nearest(name).map(str::to_owned),
+        let id = universe.find(name).ok_or_else(|| {
+            if universe.is_barred(name) {
+                return Unsatisfied::Barred(name.clone());
+            }
+            Unsatisfied::Missing {
+                name: name.clone(),
+                nearest: universe.nearest(name).map(str::to_owned),
+            }
         })?;
         if !wanted.contains(&id) {
             wanted.push(id);
@@ -319,6 +332,7 @@ impl<'u, 'a> Search<'u, 'a> {
         .or_else(|| {
             fields.provides.iter().find_map(|provided| {
                 let version = provided.version.map(|(_, version)| version);
+                let bearing = Bearing::Provided(provided.qualifier);
                 refused(provided.name, &|relation| {
                     relation.accepts_provided(version) && self.reaches(relation, id, bearing)
                 })
@@ -332,7 +346,6 @@ impl<'u, 'a> Search<'u, 'a> {
         if let Some(id) = self.universe.find(relation.name) {
             let candidate = &self.universe.candidates[id];
             if relation.accepts(candidate.version) && self.reaches(relation, id, Bearing::Own) {
-                let bearing = Bearing::Provided(provided.qualifier);
                 fitting.push(id);
             }
         }
@@ -440,9 +453,16 @@ impl<'u, 'a> Search<'u, 'a> {
             let candidate = &self.universe.candidates[id];
             Some(format!("{} {}", candidate.name, candidate.version))
         });
+        let barred = || {
+            let name = |relation: &Relation<'a>| self.universe.is_barred(relation.name);
+            match group.iter().any(name) {
+                true => Cause::Barred,
+                false => Cause::Absent,
+            }
+        };
         Failure {
             chain,
-            cause: other.map_or(Cause::Absent, Cause::Version),
+            cause: other.map_or_else(barred, Cause::Version),
             blame: None,
         }
     }

@@ -1,8 +1,9 @@
 //! `bases/<name>.toml`.
 
+use super::archive;
 use super::service::{preseed, state};
 use crate::profile::reader::Table;
-use crate::profile::{Account, Archive, Base};
+use crate::profile::{Account, Base};
 use std::collections::BTreeMap;
 
 /// A base as written: its overlay folders and key files are read by whoever reads files.
@@ -15,7 +16,9 @@ pub struct Written {
 
 /// Reads a base.
 pub fn base(top: &Table<'_>) -> Written {
-    top.expects(&["base", "packages", "kernels", "archive", "account"]);
+    top.expects(&[
+        "base", "packages", "kernels", "archive", "account",
+    ]);
     let mut base = Base {
         name: String::new(),
         summary: String::new(),
@@ -64,7 +67,7 @@ pub fn base(top: &Table<'_>) -> Written {
         }
         table.done();
     }
-    base.archives = top.tables("archive").iter().map(archive).collect();
+    base.archives = archive::of_base(top);
     if base.archives.is_empty() {
         top.problem(
             "base",
@@ -75,46 +78,6 @@ pub fn base(top: &Table<'_>) -> Written {
     }
     base.accounts = top.tables("account").iter().map(account).collect();
     Written { base, overlays }
-}
-
-fn archive(table: &Table<'_>) -> Archive {
-    let list = |key: &str| {
-        let list = table.texts(key);
-        if list.is_empty() {
-            table.problem(
-                key,
-                format!("[[archive]] has no `{key}`"),
-                "a list with at least one entry is expected".into(),
-                None,
-            );
-        }
-        list
-    };
-    let archive = Archive {
-        name: table.required_name("name"),
-        mirror: table.required("mirror"),
-        origin: table.required("origin"),
-        suites: list("suites"),
-        components: list("components"),
-        fingerprints: list("fingerprints"),
-        keys: table.required("keys"),
-        snapshot: table.text("snapshot"),
-    };
-    for fingerprint in &archive.fingerprints {
-        let hex = fingerprint
-            .chars()
-            .all(|c| c.is_ascii_digit() || ('A'..='F').contains(&c));
-        if !hex || !matches!(fingerprint.len(), 40 | 64) {
-            table.problem(
-                "fingerprints",
-                format!("`{fingerprint}` is not a fingerprint"),
-                "40 (or 64) upper-case hexadecimal digits without spaces are expected".into(),
-                None,
-            );
-        }
-    }
-    table.done();
-    archive
 }
 
 fn account(table: &Table<'_>) -> Account {
