@@ -10,6 +10,7 @@ use crate::image::inspect::{Findings, Inspection, root, text};
 use crate::image::manifest::Manifest;
 use crate::packages::cache::Cache;
 use crate::packages::lock::{Lock, Package};
+use crate::profile::Exclude;
 use miette::IntoDiagnostic;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -94,6 +95,7 @@ pub fn run(args: &Args) -> miette::Result<u8> {
         root: &reader,
         nodes: &nodes,
         packages: &packages,
+        exclude: &facts.exclude,
         manifest: manifest.as_ref(),
     };
     let mut findings = inspection.run(&store).map_err(report::image)?;
@@ -125,6 +127,7 @@ struct Facts {
     image_id: String,
     stack: String,
     role: String,
+    exclude: Exclude,
 }
 
 fn facts(reader: &Reader, nodes: &BTreeMap<Vec<u8>, Node>) -> std::io::Result<Facts> {
@@ -142,10 +145,24 @@ fn facts(reader: &Reader, nodes: &BTreeMap<Vec<u8>, Node>) -> std::io::Result<Fa
             )
         })
     };
+    let role = get("/role")?;
+    let roles = value
+        .pointer("/stack/roles")
+        .and_then(|roles| roles.as_array());
+    let found = roles
+        .into_iter()
+        .flatten()
+        .find(|found| found["name"] == role.as_str());
+    let base = found
+        .and_then(|role| role["base"].as_str())
+        .unwrap_or_default();
+    let exclude = value["stack"]["bases"][base]["exclude"].clone();
     Ok(Facts {
         image_id: get("/image-id")?,
         stack: get("/stack/name")?,
-        role: get("/role")?,
+        // Images of bases that exclude nothing do not speak of it.
+        exclude: serde_json::from_value(exclude).unwrap_or_default(),
+        role,
     })
 }
 

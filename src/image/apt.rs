@@ -1,11 +1,11 @@
-//! What apt on the host reads: the archives with their keys, and pins. It decides there as the
-//! lock was made.
+//! What apt and dpkg on the host read: the archives with their keys, pins, and what packages
+//! are not to bring. They decide there as the lock and the image were made.
 
 use super::error::Error;
 use super::job::Job;
 use super::overlay::write;
 use crate::packages::apt::pin;
-use crate::profile::Archive;
+use crate::profile::{Archive, Exclude};
 use std::fmt::Write as _;
 
 /// Writes it into the root that this process has entered.
@@ -19,6 +19,10 @@ pub fn configure(job: &Job) -> Result<(), Error> {
             let path = format!("/etc/apt/preferences.d/{}", pin::file_name(archive));
             write(&path, text.as_bytes(), 0o644)?;
         }
+    }
+    if !base.exclude.is_empty() {
+        let text = exclusions(&base.exclude);
+        write("/etc/dpkg/dpkg.cfg.d/muster", text.as_bytes(), 0o644)?;
     }
     Ok(())
 }
@@ -35,5 +39,17 @@ pub fn sources(archive: &Archive) -> String {
     let _ = writeln!(text, "Suites: {}", archive.suites.join(" "));
     let _ = writeln!(text, "Components: {}", archive.components.join(" "));
     let _ = writeln!(text, "Signed-By: {}", keyring(archive));
+    text
+}
+
+/// A file for dpkg.cfg.d (dpkg(1)). Of all lines that fit a path the last one counts.
+pub fn exclusions(exclude: &Exclude) -> String {
+    let mut text = String::new();
+    for pattern in &exclude.paths {
+        let _ = writeln!(text, "path-exclude={pattern}");
+    }
+    for pattern in &exclude.keep {
+        let _ = writeln!(text, "path-include={pattern}");
+    }
     text
 }

@@ -18,6 +18,7 @@ pub mod deb;
 pub mod diversion;
 pub mod dpkg;
 pub mod error;
+pub mod exclude;
 pub mod fence;
 mod ground;
 pub mod grub;

@@ -451,6 +451,9 @@ pub struct Base {
     pub overlay: BTreeMap<String, OverlayFile>,
     /// Base state: directories on the data partition.
     pub state: Vec<State>,
+    /// Files of packages that its images do without.
+    #[serde(default, skip_serializing_if = "Exclude::is_empty")]
+    pub exclude: Exclude,
 }
 
 /// A signed apt archive.
@@ -497,6 +500,22 @@ impl Archive {
     pub fn is_for(&self, role: &Role) -> bool {
         let runs = |service| role.services.contains(service);
         self.services.is_empty() || self.services.iter().any(runs)
+    }
+}
+
+/// Files that images of a base do without, as dpkg's `path-exclude` and `path-include`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exclude {
+    /// Patterns of absolute paths.
+    pub paths: Vec<String>,
+    /// What stays of them.
+    pub keep: Vec<String>,
+}
+
+impl Exclude {
+    /// Whether everything stays.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
     }
 }
 

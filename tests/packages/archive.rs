@@ -257,6 +257,7 @@ impl Miniature {
             accounts: vec![],
             overlay: BTreeMap::new(),
             state: vec![],
+            exclude: Default::default(),
         }
     }
 

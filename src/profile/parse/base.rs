@@ -2,8 +2,9 @@
 
 use super::archive;
 use super::service::{preseed, state};
+use crate::profile::glob::is_odd;
 use crate::profile::reader::Table;
-use crate::profile::{Account, Base};
+use crate::profile::{Account, Base, Exclude};
 use std::collections::BTreeMap;
 
 /// A base as written: its overlay folders and key files are read by whoever reads files.
@@ -17,7 +18,7 @@ pub struct Written {
 /// Reads a base.
 pub fn base(top: &Table<'_>) -> Written {
     top.expects(&[
-        "base", "packages", "kernels", "archive", "account",
+        "base", "packages", "kernels", "archive", "account", "exclude",
     ]);
     let mut base = Base {
         name: String::new(),
@@ -36,6 +37,7 @@ pub fn base(top: &Table<'_>) -> Written {
         accounts: Vec::new(),
         overlay: BTreeMap::new(),
         state: Vec::new(),
+        exclude: exclude(top),
     };
     let mut overlays = Vec::new();
     if let Some(table) = top.required_table("base") {
@@ -78,6 +80,46 @@ pub fn base(top: &Table<'_>) -> Written {
     }
     base.accounts = top.tables("account").iter().map(account).collect();
     Written { base, overlays }
+}
+
+/// What images of the base do without.
+fn exclude(top: &Table<'_>) -> Exclude {
+    let Some(table) = top.table("exclude") else {
+        return Exclude::default();
+    };
+    let exclude = Exclude {
+        paths: paths(&table, "paths"),
+        keep: paths(&table, "keep"),
+    };
+    if exclude.paths.is_empty() {
+        table.problem(
+            "paths",
+            "[exclude] has no `paths`".into(),
+            "a list with at least one pattern is expected".into(),
+            None,
+        );
+    }
+    table.done();
+    exclude
+}
+
+/// Patterns of absolute paths. dpkg reads them line by line.
+fn paths(table: &Table<'_>, key: &str) -> Vec<String> {
+    let patterns = table.texts(key);
+    for pattern in &patterns {
+        let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'');
+        if !pattern.starts_with('/') || is_odd(pattern) || pattern.contains(odd) {
+            table.problem(
+                key,
+                format!("`{pattern}` is not a pattern for paths"),
+                "an absolute path without blanks and quotes is expected, in which `*` stands for any \
+                 characters, slashes among them, and `?` for one"
+                    .into(),
+                None,
+            );
+        }
+    }
+    patterns
 }
 
 fn account(table: &Table<'_>) -> Account {
