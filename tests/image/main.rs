@@ -13,6 +13,7 @@ mod key;
 #[path = "../packages/server.rs"]
 mod server;
 
+mod capabilities;
 mod excluded;
 mod limits;
 mod links;
