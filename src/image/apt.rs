@@ -5,26 +5,35 @@ use super::error::Error;
 use super::job::Job;
 use super::overlay::write;
 use crate::packages::apt::pin;
-use crate::profile::{Archive, Exclude};
+use crate::profile::{Archive, Base, Exclude, Role};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Writes it into the root that this process has entered.
 pub fn configure(job: &Job) -> Result<(), Error> {
-    let (base, role) = (job.base()?, job.role()?);
+    for (path, text) in files(job.base()?, job.role()?) {
+        write(&path, text.as_bytes(), 0o644)?;
+    }
+    Ok(())
+}
+
+/// The files of a role's images: path → content.
+pub fn files(base: &Base, role: &Role) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
     for archive in base.archives.iter().filter(|archive| archive.is_for(role)) {
-        write(&keyring(archive), archive.keys.as_bytes(), 0o644)?;
+        files.insert(keyring(archive), archive.keys.clone());
         let path = format!("/etc/apt/sources.list.d/{}.sources", archive.name);
-        write(&path, sources(archive).as_bytes(), 0o644)?;
+        files.insert(path, sources(archive));
         if let Some(text) = pin::preferences(archive) {
             let path = format!("/etc/apt/preferences.d/{}", pin::file_name(archive));
-            write(&path, text.as_bytes(), 0o644)?;
+            files.insert(path, text);
         }
     }
     if !base.exclude.is_empty() {
-        let text = exclusions(&base.exclude);
-        write("/etc/dpkg/dpkg.cfg.d/muster", text.as_bytes(), 0o644)?;
+        let path = "/etc/dpkg/dpkg.cfg.d/muster".to_owned();
+        files.insert(path, exclusions(&base.exclude));
     }
-    Ok(())
+    files
 }
 
 fn keyring(archive: &Archive) -> String {
@@ -32,7 +41,7 @@ fn keyring(archive: &Archive) -> String {
 }
 
 /// A file for sources.list.d (sources.list(5)), with the archive's own mirror.
-pub fn sources(archive: &Archive) -> String {
+fn sources(archive: &Archive) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "Types: deb");
     let _ = writeln!(text, "URIs: {}", archive.mirror);

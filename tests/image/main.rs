@@ -15,6 +15,7 @@ mod server;
 
 mod capabilities;
 mod excluded;
+mod host;
 mod limits;
 mod links;
 mod package;

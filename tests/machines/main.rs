@@ -13,6 +13,7 @@ mod cache;
 mod contents;
 mod cuts;
 mod disk;
+mod excluded;
 mod faults;
 mod firmware;
 mod install;
