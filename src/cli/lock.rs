@@ -121,7 +121,7 @@ fn told(locked: &Locked, path: &std::path::Path, unchanged: bool) -> String {
     for (name, role) in &lock.roles {
         let closure = role.essential.iter().chain(&role.packages);
         let bytes: u64 = closure
-            .filter_map(|key| lock.package(key))
+            .filter_map(|key| lock.package(&role.base, key))
             .map(|package| package.size)
             .sum();
         text += &format!(

@@ -12,6 +12,7 @@ use crate::image::manifest::Manifest;
 use crate::image::store::Store;
 use crate::packages::cache::Cache;
 use crate::packages::lock::{Lock, Package};
+use crate::profile::{Base, Role, Stack};
 use miette::IntoDiagnostic;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -67,9 +68,9 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let reader = Reader::open(&part).map_err(unreadable)?;
     let nodes = reader.walk().map_err(unreadable)?;
     let facts = facts(&reader, &nodes).map_err(unreadable)?;
-    let manifest = manifest(&args.image, &facts.role);
+    let manifest = manifest(&args.image, &facts.role.name);
     let (packages, epoch) = match (&args.lock, &manifest) {
-        (Some(lock), _) => locked(lock, &facts.role)?,
+        (Some(lock), _) => locked(lock, &facts)?,
         (None, Some(manifest)) => (listed(manifest), manifest.epoch),
         (None, None) => {
             return Err(report::plain(
@@ -88,7 +89,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
                 "{count} packages of the image are not in the cache, {} among them",
                 first.name
             ),
-            Some(format!("fetch them: muster fetch {}", facts.stack)),
+            Some(format!("fetch them: muster fetch {}", facts.stack.name)),
         ));
     }
     let store = Store::open(cache.root()).map_err(report::image)?;
@@ -96,13 +97,14 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         root: &reader,
         nodes: &nodes,
         packages: &packages,
+        exclude: &facts.base.exclude,
         manifest: manifest.as_ref(),
     };
     let mut findings = inspection.run(&store).map_err(report::image)?;
     let origin = Origin {
         image_id: &facts.image_id,
         epoch,
-        family: &facts.family,
+        family: &facts.base.family,
         grub: &super::build::text(&cli.source(), "image/grub.cfg")?,
     };
     let booted = boot::compare(&*source, &origin, &|path| file(&reader, &nodes, path));
@@ -115,8 +117,8 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         let verified = Verified {
             version: 1,
             image: args.image.display().to_string(),
-            stack: facts.stack,
-            role: facts.role,
+            stack: facts.stack.name,
+            role: facts.role.name,
             image_id: facts.image_id,
             findings,
         };
@@ -131,39 +133,40 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     Ok(if good { exit::OK } else { exit::FAILURE })
 }
 
+/// What an image says of itself.
 struct Facts {
     image_id: String,
-    stack: String,
-    role: String,
-    family: String,
+    stack: Stack,
+    role: Role,
+    base: Base,
 }
 
 fn facts(reader: &Reader, nodes: &BTreeMap<Vec<u8>, Node>) -> std::io::Result<Facts> {
-    let text = text(reader, nodes, FACTS)?;
-    let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let get = |place: &str| {
-        let found = value.pointer(place).and_then(|value| value.as_str());
-        found.map(str::to_owned).ok_or_else(|| {
-            std::io::Error::new(
-                std::io::ErrorKind::InvalidData,
-                format!(
-                    "it does not say what it is: /{FACTS} has no {}",
-                    &place[1..]
-                ),
-            )
-        })
+    let wrong = |what: String| {
+        let words = format!("it does not say what it is: /{FACTS} {what}");
+        std::io::Error::new(std::io::ErrorKind::InvalidData, words)
     };
-    let role = get("/role")?;
-    let roles = value
-        .pointer("/stack/roles")
-        .and_then(|roles| roles.as_array());
-    let own = roles.into_iter().flatten().find(|own| own["name"] == *role);
-    let base = own.and_then(|own| own["base"].as_str()).unwrap_or_default();
+    let text = text(reader, nodes, FACTS)?;
+    let mut value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let get = |name: &str| {
+        let found = value[name].as_str().map(str::to_owned);
+        found.ok_or_else(|| wrong(format!("has no {name}")))
+    };
+    let (image_id, name) = (get("image-id")?, get("role")?);
+    let stack: Stack = serde_json::from_value(value["stack"].take()).map_err(|error| {
+        wrong(format!(
+            "has a stack that this version cannot read: {error}"
+        ))
+    })?;
+    let role = stack.roles.iter().find(|role| role.name == name).cloned();
+    let role = role.ok_or_else(|| wrong(format!("has no role {name} in its stack")))?;
+    let base = stack.bases.get(&role.base).cloned();
+    let base = base.ok_or_else(|| wrong(format!("has no base {} in its stack", role.base)))?;
     Ok(Facts {
-        image_id: get("/image-id")?,
-        stack: get("/stack/name")?,
-        family: get(&format!("/stack/bases/{base}/family"))?,
+        image_id,
+        stack,
         role,
+        base,
     })
 }
 
@@ -174,8 +177,9 @@ fn manifest(image: &Path, role: &str) -> Option<Manifest> {
 }
 
 /// The packages of a role, and the time of its image.
-fn locked(path: &Path, role: &str) -> miette::Result<(Vec<Package>, i64)> {
+fn locked(path: &Path, facts: &Facts) -> miette::Result<(Vec<Package>, i64)> {
     let lock = Lock::read(path).map_err(|error| report::packages(error.into()))?;
+    let role = &facts.role.name;
     let Some(closure) = lock.roles.get(role) else {
         return Err(report::plain(
             format!(
@@ -186,8 +190,9 @@ fn locked(path: &Path, role: &str) -> miette::Result<(Vec<Package>, i64)> {
         ));
     };
     let keys = closure.essential.iter().chain(&closure.packages);
-    let packages = keys.filter_map(|key| lock.package(key)).cloned().collect();
-    let epoch = epoch(&lock, &closure.base).map_err(report::image)?;
+    let packages = keys.filter_map(|key| lock.package(&closure.base, key));
+    let packages = packages.cloned().collect();
+    let epoch = epoch(&lock, &facts.stack, &facts.role).map_err(report::image)?;
     Ok((packages, epoch))
 }
 
@@ -246,7 +251,7 @@ fn whole(
 }
 
 fn words(args: &Args, facts: &Facts, findings: &Findings) -> String {
-    let Facts { stack, role, .. } = facts;
+    let (stack, role) = (&facts.stack.name, &facts.role.name);
     let mut text = format!("{}: {role} of {stack}\n", args.image.display());
     for problem in &findings.problems {
         text.push_str(&format!("  {} {}\n", problem.subject, problem.what));

@@ -228,7 +228,7 @@ impl Request<'_> {
             format: self.format,
             layout: Layout::parse(self.layout)?,
             grub: self.grub.to_owned(),
-            epoch: epoch(self.lock, &found.base)?,
+            epoch: epoch(self.lock, self.stack, found)?,
         })
     }
 
@@ -389,10 +389,18 @@ fn failure(staging: &Path, role: &str, log: &Path) -> Error {
     }
 }
 
-/// The newest release that the base was locked from: the time of its images, seconds since 1970.
-pub fn epoch(lock: &Lock, base: &str) -> Result<i64, Error> {
+/// The newest release that the role was locked from: the time of its image, seconds since 1970.
+pub fn epoch(lock: &Lock, stack: &Stack, role: &Role) -> Result<i64, Error> {
+    let base = stack.bases.get(&role.base);
+    let archives = base.into_iter().flat_map(|base| &base.archives);
+    let archives: Vec<_> = archives.filter(|archive| archive.is_for(role)).collect();
     let mut newest = 0;
-    for release in lock.releases.iter().filter(|release| release.base == base) {
+    for release in lock.releases.iter().filter(|release| {
+        let known = archives
+            .iter()
+            .any(|archive| archive.name == release.archive);
+        release.base == role.base && known
+    }) {
         let date: jiff::Timestamp = release.date.parse().map_err(|error| {
             Error::Layout(format!(
                 "the lock's date `{}` is not one: {error}",

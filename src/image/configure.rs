@@ -13,7 +13,7 @@ use super::program::Programs;
 use super::standin;
 use super::store::Store;
 use super::unpack::{Loaded, Unpacked, Unpacker};
-use crate::profile::{Account, OverlayFile};
+use crate::profile::{Account, Exclude, OverlayFile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -44,6 +44,8 @@ pub struct Ingredients<'a> {
     pub preseed: &'a [String],
     /// Files of the overlays that are there before packages configure.
     pub early: &'a BTreeMap<&'a str, &'a OverlayFile>,
+    /// What stays out of the packages.
+    pub exclude: &'a Exclude,
     /// Table of system accounts.
     pub accounts: &'a [Account],
     /// dpkg architecture.
@@ -65,6 +67,7 @@ pub struct Tools<'a> {
 pub fn bootstrap(
     packages: &[&Loaded],
     of: &str,
+    exclude: &Exclude,
     fence: &mut Fence,
     tools: Tools,
 ) -> Result<(), Error> {
@@ -72,7 +75,7 @@ pub fn bootstrap(
     let database = Database::new(root);
     let round = Round {
         database: &database,
-        unpacker: &Unpacker::new(root, packages),
+        unpacker: &Unpacker::new(root, packages, exclude),
         tools,
     };
     (tools.step)(&format!(
@@ -119,7 +122,7 @@ pub fn add(ingredients: &Ingredients, fence: &mut Fence, tools: Tools) -> Result
     let all: Vec<&Loaded> = known.iter().chain(packages).copied().collect();
     let round = Round {
         database: &database,
-        unpacker: &Unpacker::above(root, known, packages)?,
+        unpacker: &Unpacker::above(root, known, packages, ingredients.exclude)?,
         tools,
     };
     (tools.step)(&format!(

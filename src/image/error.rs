@@ -51,6 +51,16 @@ pub enum Error {
         /// Why.
         refusal: Refusal,
     },
+    /// What is excluded takes from a package what it needs for what stays.
+    #[error("{path} of {package} {what}, which `[exclude]` leaves out")]
+    Excluded {
+        /// Package name.
+        package: String,
+        /// What stays: its path in the image.
+        path: String,
+        /// How it needs what does not.
+        what: String,
+    },
     /// Two packages ship the same file and neither may replace the other's.
     #[error("{first} and {second} both ship {path}, and neither replaces the other")]
     Conflict {
@@ -254,6 +264,9 @@ impl Error {
             }
             Error::Unlocked { .. } => {
                 "take the lock from version control, or remove it and run `muster lock STACK`".into()
+            }
+            Error::Excluded { .. } => {
+                "dpkg on the host could not unpack it: exclude both in the base, or keep both".into()
             }
             Error::Conflict { .. } => "leave one of the two packages out of the role".into(),
             Error::Program { tail, .. } => tail.clone(),

@@ -13,6 +13,7 @@ use super::manifest::Manifest;
 use super::member::{self, Member, canonical};
 use super::store::Store;
 use crate::packages::lock::Package;
+use crate::profile::Exclude;
 use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -98,6 +99,8 @@ pub struct Inspection<'a> {
     pub nodes: &'a BTreeMap<Vec<u8>, Node>,
     /// The packages that should be there, and no others.
     pub packages: &'a [Package],
+    /// What images of its base do without.
+    pub exclude: &'a Exclude,
     /// What the manifest beside the image says of overlays and the agent.
     pub manifest: Option<&'a Manifest>,
 }
@@ -115,15 +118,22 @@ impl Inspection<'_> {
         };
         self.installed(&mut findings)?;
         let diversions = Diversions::parse(&self.text("var/lib/dpkg/diversions")?);
-        let shipped: Vec<Vec<(String, Shipped)>> = self
+        let shipped: Vec<Vec<Landed>> = self
             .packages
             .par_iter()
-            .map(|package| files(store, package, &diversions))
+            .map(|package| files(store, package, &diversions, self.exclude))
             .collect::<Result<_, _>>()?;
         let mut by_path: BTreeMap<String, Vec<Shipped>> = BTreeMap::new();
-        for (path, shipped) in shipped.into_iter().flatten() {
+        let mut excluded = BTreeSet::new();
+        for (path, shipped, skipped) in shipped.into_iter().flatten() {
+            if skipped {
+                excluded.insert(path.clone());
+            }
             by_path.entry(path).or_default().push(shipped);
         }
+        // What an image is to do without is compared where it is there all the same.
+        by_path
+            .retain(|path, _| !excluded.contains(path) || self.nodes.contains_key(path.as_bytes()));
         let overlay = self.overlay();
         let verdicts: Vec<(String, Verdict)> = by_path
             .into_par_iter()
@@ -351,12 +361,16 @@ pub fn text(root: &Reader, nodes: &BTreeMap<Vec<u8>, Node>, path: &str) -> io::R
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// What a package brings, directories left out, by the path it lands on.
+/// The path that something lands on, what it is, and whether images do without it.
+type Landed = (String, Shipped, bool);
+
+/// What a package brings, directories left out.
 fn files(
     store: &Store,
     package: &Package,
     diversions: &Diversions,
-) -> Result<Vec<(String, Shipped)>, Error> {
+    exclude: &Exclude,
+) -> Result<Vec<Landed>, Error> {
     let key = package.key();
     let damaged = |error: io::Error| Error::Package {
         package: key.clone(),
@@ -364,7 +378,7 @@ fn files(
     };
     let file = store.verified(package)?;
     deb::data(&key, file, deb::LARGEST, |tar| {
-        let mut found: Vec<(String, Shipped)> = Vec::new();
+        let mut found: Vec<Landed> = Vec::new();
         let mut by_member: BTreeMap<String, Shipped> = BTreeMap::new();
         tar.each(|entry| {
             let member = match Member::read(entry, 0) {
@@ -399,8 +413,11 @@ fn files(
             };
             by_member.insert(member.path.clone(), shipped.clone());
             let listed = member.listed();
+            let leads_on = matches!(member.kind, member::Kind::Symlink(_));
+            let skipped = exclude.skips(&listed, leads_on);
             let landing = diversions.landing(&listed, &package.name);
-            found.push((canonical(landing.trim_start_matches('/')), shipped));
+            let landing = canonical(landing.trim_start_matches('/'));
+            found.push((landing, shipped, skipped));
             Ok(())
         })?;
         Ok(found)

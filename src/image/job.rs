@@ -135,12 +135,10 @@ impl Job {
 
     /// The packages of these keys, in order.
     pub fn packages(&self, keys: &[String]) -> Result<Vec<&Package>, Error> {
-        let index: BTreeMap<String, &Package> = self
-            .lock
-            .packages
-            .iter()
-            .map(|package| (package.key(), package))
-            .collect();
+        let base = &self.closure()?.base;
+        let of_base = self.lock.packages.iter().filter(|p| p.base == *base);
+        let index: BTreeMap<String, &Package> =
+            of_base.map(|package| (package.key(), package)).collect();
         let found = keys.iter().map(|key| {
             index.get(key).copied().ok_or_else(|| Error::Unlocked {
                 role: self.role.clone(),

@@ -122,6 +122,7 @@ impl Packages<'_> {
         key.value(&(&base.family, &base.architecture, &manual, &preseed))?;
         key.value(&job.lock.accounts)?;
         key.files(&early);
+        key.value(&base.exclude)?;
         if let Some(layer) = self.workshop.find(&key, &nothing)? {
             (self.tools.step)(&format!("take {of} from the cache"));
             return Ok(layer);
@@ -129,7 +130,7 @@ impl Packages<'_> {
         self.workshop.make(&key, &nothing, &mut |fence| {
             self.go_ahead(split)?;
             let essential = self.supply.of(&closure.essential)?;
-            bootstrap(&essential, &of, fence, self.tools)?;
+            bootstrap(&essential, &of, &base.exclude, fence, self.tools)?;
             let ingredients = Ingredients {
                 of: &of,
                 known: &essential,
@@ -137,6 +138,7 @@ impl Packages<'_> {
                 manual: &manual,
                 preseed: &preseed,
                 early: &early,
+                exclude: &base.exclude,
                 accounts: &job.lock.accounts,
                 architecture: &base.architecture,
             };
@@ -182,6 +184,7 @@ impl Packages<'_> {
                 manual: &closure.manual,
                 preseed: &preseed,
                 early: &early,
+                exclude: &job.base()?.exclude,
                 accounts: &job.lock.accounts,
                 architecture: &job.base()?.architecture,
             };

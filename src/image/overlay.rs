@@ -1,13 +1,13 @@
 //! What muster itself puts into a configured root: overlays, the agent, facts about the image,
-//! the host's name, and the archives that apt on the host reads.
+//! the host's name, and what apt on the host reads.
 
+use super::apt;
 use super::error::Error;
 use super::job::Job;
 use super::program::Programs;
 use crate::profile::OverlayFile;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -44,7 +44,7 @@ pub fn apply(
         job.role
     );
     write("/etc/hosts", hosts.as_bytes(), 0o644)?;
-    archives(job)?;
+    apt::configure(job)?;
     if Path::new("/usr/lib/systemd/systemd-resolved").exists() {
         let path = "/etc/resolv.conf";
         remove(path)?;
@@ -104,23 +104,6 @@ fn started(script: &str) -> bool {
         let name = name.to_string_lossy();
         name.starts_with('S') && name.get(3..) == Some(script)
     })
-}
-
-/// `/etc/apt/sources.list.d`, with the base's own keys and default mirrors.
-fn archives(job: &Job) -> Result<(), Error> {
-    for archive in &job.base()?.archives {
-        let key = format!("/etc/apt/keyrings/{}.asc", archive.name);
-        write(&key, archive.keys.as_bytes(), 0o644)?;
-        let mut text = String::new();
-        let _ = writeln!(text, "Types: deb");
-        let _ = writeln!(text, "URIs: {}", archive.mirror);
-        let _ = writeln!(text, "Suites: {}", archive.suites.join(" "));
-        let _ = writeln!(text, "Components: {}", archive.components.join(" "));
-        let _ = writeln!(text, "Signed-By: {key}");
-        let path = format!("/etc/apt/sources.list.d/{}.sources", archive.name);
-        write(&path, text.as_bytes(), 0o644)?;
-    }
-    Ok(())
 }
 
 impl Job {

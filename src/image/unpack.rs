@@ -8,10 +8,12 @@ use super::deb::{self, Control};
 use super::diversion::Diversions;
 use super::dpkg::Database;
 use super::error::{Error, Refusal};
+use super::exclude::NEVER_THERE;
 use super::ground::Ground;
 use super::member::{Kind, Member, Meta, Unreadable, canonical, names};
 use super::store::{Data, Store};
 use crate::packages::lock::Package;
+use crate::profile::Exclude;
 use md5::{Digest, Md5};
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
@@ -66,6 +68,7 @@ pub fn load<'a>(store: &Store, packages: &[&'a Package]) -> Result<Vec<Loaded<'a
 #[derive(Debug)]
 pub struct Unpacker {
     root: PathBuf,
+    exclude: Exclude,
     /// (who replaces, whose files).
     replaces: BTreeSet<(String, String)>,
     state: Mutex<State>,
@@ -112,7 +115,7 @@ enum Claim {
 
 impl Unpacker {
     /// An unpacker into `root`, which exists, for these packages and no others.
-    pub fn new(root: impl Into<PathBuf>, packages: &[&Loaded]) -> Unpacker {
+    pub fn new(root: impl Into<PathBuf>, packages: &[&Loaded], exclude: &Exclude) -> Unpacker {
         let mut replaces = BTreeSet::new();
         for loaded in packages {
             let field = loaded.control.field("Replaces").unwrap_or_default();
@@ -120,6 +123,7 @@ impl Unpacker {
         }
         Unpacker {
             root: root.into(),
+            exclude: exclude.clone(),
             replaces,
             state: Mutex::default(),
             ground: Ground::default(),
@@ -131,9 +135,10 @@ impl Unpacker {
         root: impl Into<PathBuf>,
         known: &[&Loaded],
         packages: &[&Loaded],
+        exclude: &Exclude,
     ) -> Result<Unpacker, Error> {
         let all: Vec<&Loaded> = known.iter().chain(packages).copied().collect();
-        let unpacker = Unpacker::new(root, &all);
+        let unpacker = Unpacker::new(root, &all, exclude);
         let database = Database::new(&unpacker.root);
         let diversions = Diversions::parse(&database.read("diversions")?);
         let mut below = HashMap::new();
@@ -254,6 +259,8 @@ impl Unpacker {
         let mut unpacked = Unpacked::default();
         let mut shipped = BTreeSet::new();
         let mut links = BTreeSet::new();
+        // What stays out, and the folders among it.
+        let mut excluded = BTreeSet::new();
         // Where those files stand that another package ships too, and which of them go.
         let mut aside: HashMap<String, PathBuf> = HashMap::new();
         let mut lost = Vec::new();
@@ -274,9 +281,27 @@ impl Unpacker {
             };
             let meta = member.meta;
             let listed = member.listed();
+            let cut = |what: String| Error::Excluded {
+                package: name.to_owned(),
+                path: listed.clone(),
+                what,
+            };
+            let leads_on = matches!(member.kind, Kind::Directory | Kind::Symlink(_));
+            let path = listed.strip_suffix("/.").unwrap_or(&listed);
+            let skipped = self.exclude.skips(path, leads_on);
+            if let Some((folder, _)) = listed.rsplit_once('/')
+                && !skipped
+                && excluded.contains(folder)
+            {
+                return Err(cut(format!("lies in {folder}")));
+            }
             if member.kind == Kind::Directory {
-                let path = self.ground.settle(&self.root, &member.path, &links);
-                self.directory(&path.map_err(refused)?, meta)?;
+                if skipped {
+                    excluded.insert(listed.clone());
+                } else {
+                    let path = self.ground.settle(&self.root, &member.path, &links);
+                    self.directory(&path.map_err(refused)?, meta)?;
+                }
                 unpacked.list.push(listed);
                 return Ok(());
             }
@@ -289,8 +314,18 @@ impl Unpacker {
             let mut target = self.root.join(&landing);
             let claim = match member.kind {
                 Kind::Device => return Ok(()),
-                _ => self.claim(&landing, &listed, loaded)?,
+                _ => self.claim(&landing, &listed, loaded, skipped)?,
             };
+            if skipped {
+                if conffiles.contains(&listed) {
+                    let digest = NEVER_THERE.to_owned();
+                    unpacked.conffiles.push((listed.clone(), digest));
+                }
+                excluded.insert(listed.clone());
+                // dpkg lists it all the same: it belongs to the package.
+                unpacked.list.push(listed);
+                return Ok(());
+            }
             if let Some(path) = aside.get(&listed) {
                 target = path.clone();
             } else if claim != Claim::Mine {
@@ -322,6 +357,9 @@ impl Unpacker {
             }
             if let Kind::HardLink(source, written) = member.kind {
                 let source = format!("/{source}");
+                if excluded.contains(&source) {
+                    return Err(cut(format!("is a hard link to {source}")));
+                }
                 if !shipped.contains(&source) {
                     return Err(refused(Refusal::HardLink(written)));
                 }
@@ -471,12 +509,22 @@ impl Unpacker {
     }
 
     /// Whose `landing` is, now that `loaded` ships it; by `Replaces` when another package does.
-    fn claim(&self, landing: &str, listed: &str, loaded: &Loaded) -> Result<Claim, Error> {
+    /// Nobody loses what is `skipped`, as nobody has it.
+    fn claim(
+        &self,
+        landing: &str,
+        listed: &str,
+        loaded: &Loaded,
+        skipped: bool,
+    ) -> Result<Claim, Error> {
         let name = &loaded.package.name;
         let key = canonical(landing).into_bytes();
         let mut state = self.state();
         let below = || {
             let owner = state.below.get(&key)?;
+            if skipped {
+                return Some(owner.clone());
+            }
             let found = fs::symlink_metadata(self.root.join(landing)).ok()?;
             (!found.is_dir()).then(|| owner.clone())
         };
@@ -489,11 +537,15 @@ impl Unpacker {
         }
         if self.replaces.contains(&(name.clone(), owner.clone())) {
             state.owners.insert(key, name.clone());
-            state.lost.insert((owner, listed.to_owned()));
+            if !skipped {
+                state.lost.insert((owner, listed.to_owned()));
+            }
             return Ok(Claim::Won);
         }
         if self.replaces.contains(&(owner.clone(), name.clone())) {
-            state.lost.insert((name.clone(), listed.to_owned()));
+            if !skipped {
+                state.lost.insert((name.clone(), listed.to_owned()));
+            }
             return Ok(Claim::Lost);
         }
         // In one order, whichever of the two was faster.

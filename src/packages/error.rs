@@ -5,7 +5,7 @@ use super::apt::index::IndexError;
 use super::apt::mirror::PreferencesError;
 use super::apt::openpgp::OpenPgpError;
 use super::apt::order::Cycle;
-use super::apt::resolver::Unsatisfied;
+use super::apt::resolver::{Cause, Unsatisfied};
 use super::download::DownloadError;
 use super::http::HttpError;
 use super::lock::LockError;
@@ -47,6 +47,16 @@ pub enum PackagesError {
         account: String,
         /// The two bases.
         bases: [String; 2],
+    },
+    /// A name and a version stand for two files.
+    #[error("{package} of {base} is one file in the archive {} and another one in {}", archives[0], archives[1])]
+    Twice {
+        /// Package key of the lock.
+        package: String,
+        /// Base.
+        base: String,
+        /// The two archives.
+        archives: [String; 2],
     },
     /// The lock file.
     #[error(transparent)]
@@ -101,6 +111,17 @@ impl PackagesError {
             PackagesError::Index { .. } => Some(
                 "it is as the archive signed it: tell whoever publishes it, or take another archive in the base",
             ),
+            PackagesError::Unsatisfied {
+                source:
+                    Unsatisfied::Barred(_)
+                    | Unsatisfied::Chain {
+                        cause: Cause::Barred,
+                        ..
+                    },
+                ..
+            } => Some(
+                "name it in `packages` of the archive it should come from, or take it out of `never`",
+            ),
             PackagesError::Unsatisfied { .. } => Some(
                 "change the packages of the role or of its services, or the archives of its base; if a mirror is being updated, try again later",
             ),
@@ -145,6 +166,9 @@ impl PackagesError {
             PackagesError::Accounts { .. } => {
                 Some("give it the same id in the `account` tables of both bases")
             }
+            PackagesError::Twice { .. } => Some(
+                "say which archive may not give it: name it in `never` of one of them, or in `packages` of none but the other",
+            ),
             PackagesError::Thread(_) => {
                 Some("end other programs, or see the limits: ulimit -u; ulimit -v")
             }
@@ -225,7 +249,7 @@ fn suite_hint(error: &SuiteError) -> Option<&'static str> {
             "mend the `keys` of this archive in its base, or take them from its publisher anew",
         ),
         SuiteError::Signature { .. } => Some(
-            "the mirror may be wrong or tampered with; try another one with --mirror URL. Keys of an archive stand in its base under profiles/bases",
+            "the mirror may be wrong or tampered with; try another one with --mirror URL. Keys of an archive stand beside its base or service, in `keys`",
         ),
         SuiteError::Expired { .. } | SuiteError::Early { .. } | SuiteError::Rollback { .. } => {
             Some(

@@ -1,8 +1,9 @@
 //! Files to a checked [`Stack`].
 
+use super::archives::{self, Brought};
 use super::notes::Notes;
 use super::problem::{Place, ProfileError, suggest_or_list};
-use super::reader::document;
+use super::reader::{Table, document};
 use super::source::{Source, StackPlace};
 use super::{Base, OverlayFile, Role, Service, Stack, bind, check, parse};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,9 +59,11 @@ impl Stack {
                 }
             }
         }
-        let services = read_services(&source, &notes, &written)?;
-        let bases = read_bases(&source, &notes, &written, choice.base)?;
+        let (services, brought) = read_services(&source, &notes, &written)?;
+        let mut bases = read_bases(&source, &notes, &written, choice.base)?;
         check_kernels(&written.roles, &bases, &notes);
+        let known = source.profiles("bases")?;
+        archives::settle(&written.roles, &brought, &mut bases, &known, &notes);
         if !notes.problems.borrow().is_empty() {
             return Err(invalid(notes));
         }
@@ -74,7 +77,7 @@ impl Stack {
             bindings: Vec::new(),
             demo: written.demo,
         };
-        check::names(&stack, &source.profiles("bases")?, &notes);
+        check::names(&stack, &known, &notes);
         stack.bindings = bind::bind(&stack, &written.binds, &notes, &|interface| {
             providers(&source, interface).unwrap_or_default()
         });
@@ -102,12 +105,15 @@ fn invalid(notes: Notes) -> ProfileError {
     ProfileError::Invalid { problems }
 }
 
+/// Services, and the archives that they bring, by name.
+type Services = (BTreeMap<String, Service>, BTreeMap<String, Vec<Brought>>);
+
 fn read_services(
     source: &Source,
     notes: &Notes,
     written: &parse::stack::Written,
-) -> Result<BTreeMap<String, Service>, ProfileError> {
-    let mut services = BTreeMap::new();
+) -> Result<Services, ProfileError> {
+    let (mut services, mut brought) = (BTreeMap::new(), BTreeMap::new());
     let known = source.profiles("services")?;
     for (role_index, role) in written.roles.iter().enumerate() {
         for (index, name) in role.services.iter().enumerate() {
@@ -123,29 +129,39 @@ fn read_services(
                 );
                 continue;
             }
-            if let Some(service) = read_service(source, notes, name)? {
+            if let Some((service, archives)) = read_service(source, notes, name)? {
                 services.insert(name.clone(), service);
+                brought.insert(name.clone(), archives);
             }
         }
     }
-    Ok(services)
+    Ok((services, brought))
 }
 
 fn read_service(
     source: &Source,
     notes: &Notes,
     name: &str,
-) -> Result<Option<Service>, ProfileError> {
+) -> Result<Option<(Service, Vec<Brought>)>, ProfileError> {
     let Some(found) = source.read(&format!("profiles/services/{name}.toml"))? else {
         return Ok(None);
     };
     let path = format!("service/{name}");
-    let Some(mut service) = document(notes, &found.text, &path, parse::service::service) else {
+    let read = |top: &Table<'_>| {
+        (
+            parse::service::service(top),
+            parse::archive::of_service(top),
+        )
+    };
+    let Some((mut service, mut brought)) = document(notes, &found.text, &path, read) else {
         return Ok(None);
     };
+    for one in &mut brought {
+        archives::keys(&mut one.archive, "services", &one.place, source, notes)?;
+    }
     same_name(notes, &format!("{path}/service/name"), &service.name, name);
     service.overlay = overlay(source, notes, name)?;
-    Ok(Some(service))
+    Ok(Some((service, brought)))
 }
 
 fn same_name(notes: &Notes, path: &str, written: &str, file: &str) {
@@ -255,20 +271,8 @@ fn read_base(source: &Source, notes: &Notes, name: &str) -> Result<Option<Base>,
         base.overlay.extend(overlay(source, notes, folder)?);
     }
     for (index, archive) in base.archives.iter_mut().enumerate() {
-        let file = format!("profiles/bases/{}", archive.keys);
-        match source.read(&file)? {
-            Some(found) => archive.keys = found.text.content.to_string(),
-            None if archive.keys.is_empty() => {}
-            None => notes.problem(
-                &format!("{path}/archive/{index}/keys"),
-                format!("there is no file `{file}`"),
-                format!(
-                    "it holds the certificates that sign the archive `{}`",
-                    archive.name
-                ),
-                None,
-            ),
-        }
+        let place = format!("{path}/archive/{index}");
+        archives::keys(archive, "bases", &place, source, notes)?;
     }
     Ok(Some(base))
 }
@@ -280,7 +284,7 @@ fn providers(source: &Source, interface: &str) -> Result<Vec<String>, ProfileErr
         let service = read_service(source, &Notes::default(), &name)?;
         let provides =
             |service: &Service| service.provides.values().any(|p| p.interface == interface);
-        if service.as_ref().is_some_and(provides) {
+        if service.is_some_and(|(service, _)| provides(&service)) {
             names.push(name);
         }
     }

@@ -429,7 +429,7 @@ pub struct Base {
     pub codename: String,
     /// dpkg architecture.
     pub architecture: String,
-    /// Archives in order of preference.
+    /// Archives in order of preference; those that services bring come last.
     pub archives: Vec<Archive>,
     /// Packages every image of this base has, beside all `Essential: yes` ones.
     pub packages: Vec<String>,
@@ -451,6 +451,9 @@ pub struct Base {
     pub overlay: BTreeMap<String, OverlayFile>,
     /// Base state: directories on the data partition.
     pub state: Vec<State>,
+    /// Files of packages that its images do without.
+    #[serde(default, skip_serializing_if = "Exclude::is_empty")]
+    pub exclude: Exclude,
 }
 
 /// A signed apt archive.
@@ -473,6 +476,47 @@ pub struct Archive {
     /// URL pattern of a service that keeps old files: `{moment}` becomes a time like
     /// `20260131T120000Z`, `{path}` the path below the mirror.
     pub snapshot: Option<String>,
+    /// Patterns of package names: only these come from it. Empty means that all may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
+    /// Patterns of package names that never come from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub never: Vec<String>,
+    /// How much apt prefers it (apt_preferences(5)); what its release files say when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i16>,
+    /// Services that bring it: it is for roles that run one of them. Empty means for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
+}
+
+impl Archive {
+    /// Whether it says which of its packages are wanted, and how much.
+    pub fn is_pinned(&self) -> bool {
+        self.priority.is_some() || !self.packages.is_empty() || !self.never.is_empty()
+    }
+
+    /// Whether a role takes packages from it.
+    pub fn is_for(&self, role: &Role) -> bool {
+        let runs = |service| role.services.contains(service);
+        self.services.is_empty() || self.services.iter().any(runs)
+    }
+}
+
+/// Files that images of a base do without, as dpkg's `path-exclude` and `path-include`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exclude {
+    /// Patterns of absolute paths.
+    pub paths: Vec<String>,
+    /// What stays of them.
+    pub keep: Vec<String>,
+}
+
+impl Exclude {
+    /// Whether everything stays.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
 }
 
 /// A system account with its fixed ids.

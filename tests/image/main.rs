@@ -13,6 +13,9 @@ mod key;
 #[path = "../packages/server.rs"]
 mod server;
 
+mod capabilities;
+mod excluded;
+mod host;
 mod limits;
 mod links;
 mod package;

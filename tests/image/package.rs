@@ -10,6 +10,7 @@ use muster::image::unpack::{Unpacked, Unpacker, load};
 use muster::image::{Error, deb};
 use muster::packages::fetch::fetch;
 use muster::packages::lock::Package;
+use muster::profile::Exclude;
 use std::path::{Path, PathBuf};
 use tar::{EntryType, Header};
 
@@ -94,13 +95,21 @@ pub fn data(members: &[Member]) -> Vec<u8> {
 
 /// A package file with this control paragraph and this member as its data.
 pub fn package(control: &str, name: &str, data: &[u8]) -> Vec<u8> {
+    package_with(&[("control", control)], name, data)
+}
+
+/// A package file with these control files and this member as its data.
+pub fn package_with(control: &[(&str, &str)], name: &str, data: &[u8]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
-    let mut header = Header::new_gnu();
-    header.set_size(control.len() as u64);
-    header.set_mode(0o644);
-    archive
-        .append_data(&mut header, "./control", control.as_bytes())
-        .unwrap();
+    for (file, content) in control {
+        let mut header = Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        let path = format!("./{file}");
+        archive
+            .append_data(&mut header, path, content.as_bytes())
+            .unwrap();
+    }
     let control = archive.into_inner().unwrap();
     members(&[("control.tar", &control), (name, data)])
 }
@@ -120,6 +129,8 @@ pub fn members(all: &[(&str, &[u8])]) -> Vec<u8> {
 pub struct Bench {
     mini: Miniature,
     names: Vec<String>,
+    /// What stays out of the packages.
+    pub exclude: Exclude,
 }
 
 impl Bench {
@@ -129,6 +140,7 @@ impl Bench {
         Bench {
             mini,
             names: Vec::new(),
+            exclude: Exclude::default(),
         }
     }
 
@@ -192,7 +204,7 @@ impl Bench {
         let store = Store::open(self.mini.cache().root())?;
         let loaded = load(&store, &rounds.concat())?;
         let loaded: Vec<_> = loaded.iter().collect();
-        let unpacker = Unpacker::new(self.root(), &loaded);
+        let unpacker = Unpacker::new(self.root(), &loaded, &self.exclude);
         let (mut start, mut unpacked) = (0, Vec::new());
         for round in rounds {
             let these = &loaded[start..start + round.len()];
@@ -214,6 +226,7 @@ impl Bench {
         assert_ne!(error.hint(), "", "{error}");
         self.mini.is_unharmed();
         self.names.clear();
+        self.exclude = Exclude::default();
         std::fs::remove_dir_all(self.root()).unwrap();
         std::fs::create_dir(self.root()).unwrap();
         self.simple("good", &[file("./usr/share/good", "words")]);

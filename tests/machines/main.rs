@@ -14,6 +14,7 @@ mod contents;
 mod cuts;
 mod deb;
 mod disk;
+mod excluded;
 mod faults;
 mod firmware;
 mod hostile;

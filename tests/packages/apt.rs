@@ -1,8 +1,9 @@
 //! What apt itself would do, in a private root in which nothing is installed.
 
 use muster::packages::Mirrors;
+use muster::packages::apt::pin;
 use muster::profile::Base;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -35,6 +36,10 @@ impl Apt {
         std::fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
         let mut sources = String::new();
         for archive in &base.archives {
+            if let Some(text) = pin::preferences(archive) {
+                let file = root.join("etc/apt/preferences.d");
+                std::fs::write(file.join(pin::file_name(archive)), text).unwrap();
+            }
             let keys = root.join(format!("{}.asc", archive.name));
             std::fs::write(&keys, &archive.keys).unwrap();
             for suite in &archive.suites {
@@ -105,6 +110,28 @@ impl Apt {
                 format!("{name}={}", rest.split(' ').next().unwrap())
             })
             .collect())
+    }
+
+    /// The version of each package that it would install.
+    pub fn candidates(&self, names: &[&str]) -> BTreeMap<String, Option<String>> {
+        let mut found: BTreeMap<String, Option<String>> = BTreeMap::new();
+        found.extend(names.iter().map(|name| ((*name).to_owned(), None)));
+        let mut of = String::new();
+        for line in self
+            .run("apt-cache", &[&["policy"], names].concat())
+            .unwrap()
+            .lines()
+        {
+            if let Some(name) = line.strip_suffix(':').filter(|name| !name.starts_with(' ')) {
+                of = name.to_owned();
+            } else if let Some(version) = line.trim().strip_prefix("Candidate: ") {
+                found.insert(
+                    of.clone(),
+                    Some(version.to_owned()).filter(|v| v != "(none)"),
+                );
+            }
+        }
+        found
     }
 
     /// What `apt-get upgrade` with one setting would install, as `name=version`.

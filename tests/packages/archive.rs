@@ -243,6 +243,10 @@ impl Miniature {
                 fingerprints: vec![self.key.fingerprint()],
                 keys: self.key.armoured(),
                 snapshot: None,
+                packages: vec![],
+                never: vec![],
+                priority: None,
+                services: vec![],
             }],
             packages: vec![],
             kernels: Default::default(),
@@ -253,6 +257,7 @@ impl Miniature {
             accounts: vec![],
             overlay: BTreeMap::new(),
             state: vec![],
+            exclude: Default::default(),
         }
     }
 

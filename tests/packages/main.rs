@@ -13,6 +13,8 @@ mod liar;
 mod locks;
 mod mirrors;
 mod phased;
+mod pins;
+mod qualifiers;
 mod random_sets;
 mod refusals;
 mod resolver;

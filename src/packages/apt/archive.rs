@@ -42,6 +42,8 @@ pub struct Reader<'a> {
 pub struct Suite {
     /// What the lock says of it.
     pub release: Release,
+    /// The priority that its release file gives all it has.
+    pub priority: i16,
     /// Text of every `Packages` file, components in the archive's order.
     pub indexes: Vec<String>,
 }
@@ -201,7 +203,11 @@ impl Reader<'_> {
                 }
             }
         }
-        Ok(Suite { release, indexes })
+        Ok(Suite {
+            release,
+            priority: file.priority,
+            indexes,
+        })
     }
 }
 

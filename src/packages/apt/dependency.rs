@@ -29,6 +29,15 @@ pub struct Relation<'a> {
     pub version: Option<(Operator, &'a str)>,
 }
 
+/// How a package bears the name that a relation asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bearing<'a> {
+    /// As its own.
+    Own,
+    /// It provides it, with this after the colon.
+    Provided(Option<&'a str>),
+}
+
 /// Alternatives in order of preference; one of them must hold.
 pub type Group<'a> = Vec<Relation<'a>>;
 
@@ -112,6 +121,24 @@ impl Relation<'_> {
             Operator::Equal => order == Ordering::Equal,
             Operator::LaterOrEqual => order != Ordering::Less,
             Operator::Later => order == Ordering::Greater,
+        }
+    }
+
+    /// Whether what stands after the colon fits a package of a system with the one architecture
+    /// `native`, as apt sees it: `allowed` is whether it says `Multi-Arch: allowed`, without which
+    /// nobody gets it as `:any`, not even on such a system.
+    pub fn reaches(&self, native: &str, allowed: bool, bearing: Bearing<'_>) -> bool {
+        let own = self
+            .qualifier
+            .is_none_or(|of| of == "native" || of == native);
+        match (bearing, self.qualifier) {
+            (Bearing::Own, Some("all")) => true,
+            (Bearing::Own | Bearing::Provided(None), Some("any")) => allowed,
+            (Bearing::Own | Bearing::Provided(None), _) => own,
+            (Bearing::Provided(Some("native")), _) => false,
+            (Bearing::Provided(Some("all")), None) => true,
+            (Bearing::Provided(Some(of)), _) if of == native => own,
+            (Bearing::Provided(said), wanted) => said == wanted,
         }
     }
 

@@ -1,6 +1,7 @@
 //! `Packages` files, and the universe of packages a resolver may choose from.
 
 use super::dependency;
+use super::pin::{ON_REQUEST, Pin, Priorities};
 use super::{deb822, version};
 use std::cell::OnceCell;
 use std::cmp::Ordering;
@@ -13,8 +14,10 @@ pub struct Candidate<'a> {
     pub name: &'a str,
     /// `Version`.
     pub version: &'a str,
-    /// `Architecture`: the base's own or `all`.
+    /// `Architecture`: the system's own or `all`.
     pub architecture: &'a str,
+    /// The system's own.
+    pub native: &'a str,
     /// `Multi-Arch: allowed` lets others ask for it as `:any`.
     pub multi_arch: &'a str,
     /// `Essential: yes`.
@@ -52,6 +55,8 @@ pub struct Candidate<'a> {
     pub phased: u8,
     /// Which index it came from: a number the caller chose; smaller is preferred.
     pub origin: usize,
+    /// How much it is wanted because it came from there.
+    pub pin: Pin,
 }
 
 /// A stanza that cannot be used.
@@ -79,11 +84,11 @@ pub enum IndexError {
 pub fn parse<'a>(
     text: &'a str,
     origin: usize,
-    architecture: &str,
+    architecture: &'a str,
 ) -> Result<Vec<Candidate<'a>>, IndexError> {
     let mut all = Vec::new();
     for stanza in deb822::stanzas(text) {
-        let candidate = parse_stanza(stanza, origin)?;
+        let candidate = parse_stanza(stanza, origin, architecture)?;
         if candidate.architecture == architecture || candidate.architecture == "all" {
             all.push(candidate);
         }
@@ -91,11 +96,16 @@ pub fn parse<'a>(
     Ok(all)
 }
 
-fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'_>, IndexError> {
+fn parse_stanza<'a>(
+    stanza: deb822::Stanza<'a>,
+    origin: usize,
+    native: &'a str,
+) -> Result<Candidate<'a>, IndexError> {
     let mut candidate = Candidate {
         name: "",
         version: "",
         architecture: "",
+        native,
         multi_arch: "",
         essential: false,
         protected: false,
@@ -114,6 +124,7 @@ fn parse_stanza(stanza: deb822::Stanza<'_>, origin: usize) -> Result<Candidate<'
         sha256: "",
         phased: 100,
         origin,
+        pin: Pin::USUAL,
     };
     let mut unphased = false;
     for (name, value) in stanza.fields() {
@@ -195,6 +206,17 @@ pub fn is_version(version: &str) -> bool {
     !version.is_empty() && version.bytes().all(legal)
 }
 
+/// A name that a package provides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Provided<'a> {
+    /// The package.
+    pub id: usize,
+    /// The version it provides it at.
+    pub version: Option<&'a str>,
+    /// What stands after the colon of the name.
+    pub qualifier: Option<&'a str>,
+}
+
 /// Everything a resolver may choose: one version of each package, and who provides what.
 #[derive(Debug, Default)]
 pub struct Universe<'a> {
@@ -202,15 +224,17 @@ pub struct Universe<'a> {
     pub candidates: Vec<Candidate<'a>>,
     /// All that the indexes have, in their order.
     stanzas: Vec<Candidate<'a>>,
+    /// Packages of which pins keep some version out.
+    barred: HashSet<&'a str>,
     heard: OnceCell<HashMap<&'a str, usize>>,
     names: HashMap<&'a str, usize>,
-    providers: HashMap<&'a str, Vec<(usize, Option<&'a str>)>>,
+    providers: HashMap<&'a str, Vec<Provided<'a>>>,
 }
 
 impl<'a> Universe<'a> {
-    /// Takes, of each package, the version in `kept` if some index still has it, else the
-    /// highest that some index offers to every machine, else the highest; of equal versions the
-    /// one whose origin is preferred.
+    /// Takes, of each package, among the versions with the highest priority the one in `kept` if
+    /// some index still has it, else the highest that some index offers to every machine, else
+    /// the highest; of equal versions the one whose origin is preferred.
     ///
     /// apt draws lots, from the machine's own id, which machine takes an update while it is
     /// being phased in, and an update that does harm is stopped on the way. An image becomes
@@ -221,13 +245,28 @@ impl<'a> Universe<'a> {
         kept: &BTreeMap<&str, &str>,
     ) -> Result<Self, IndexError> {
         let offered = offered(&stanzas);
+        let priorities = Priorities::of(&stanzas);
+        let merit = |candidate: &Candidate<'a>| {
+            let kept = kept.get(candidate.name).copied() == Some(candidate.version);
+            let offered =
+                candidate.phased == 100 || offered.contains(&(candidate.name, candidate.version));
+            let priority = priorities.get(candidate);
+            Merit {
+                priority: match kept || offered {
+                    true => priority,
+                    false => priority.min(ON_REQUEST),
+                },
+                kept,
+                offered,
+            }
+        };
+        let mut barred = HashSet::new();
         let mut best: HashMap<&'a str, Candidate<'a>> = HashMap::with_capacity(stanzas.len());
         for stanza in stanzas.iter().copied() {
-            let merit = |candidate: &Candidate<'a>| Merit {
-                kept: kept.get(candidate.name).copied() == Some(candidate.version),
-                offered: candidate.phased == 100
-                    || offered.contains(&(candidate.name, candidate.version)),
-            };
+            if priorities.get(&stanza) < 1 {
+                barred.insert(stanza.name);
+                continue;
+            }
             best.entry(stanza.name)
                 .and_modify(|known| {
                     if is_better(&stanza, known, merit) {
@@ -241,6 +280,7 @@ impl<'a> Universe<'a> {
         let mut universe = Universe {
             names: HashMap::with_capacity(candidates.len()),
             stanzas,
+            barred,
             ..Universe::default()
         };
         for (id, candidate) in candidates.iter().enumerate() {
@@ -255,7 +295,11 @@ impl<'a> Universe<'a> {
                     .providers
                     .entry(entry.name)
                     .or_default()
-                    .push((id, entry.version.map(|(_, version)| version)));
+                    .push(Provided {
+                        id,
+                        version: entry.version.map(|(_, version)| version),
+                        qualifier: entry.qualifier,
+                    });
             }
         }
         universe.candidates = candidates;
@@ -267,8 +311,13 @@ impl<'a> Universe<'a> {
         self.names.get(name).copied()
     }
 
-    /// Packages that provide this name, each with the version it provides it at.
-    pub fn providers(&self, name: &str) -> &[(usize, Option<&'a str>)] {
+    /// Whether archives have a package of this very name, and pins keep every version of it out.
+    pub fn is_barred(&self, name: &str) -> bool {
+        self.find(name).is_none() && self.barred.contains(name)
+    }
+
+    /// Packages that provide this name.
+    pub fn providers(&self, name: &str) -> &[Provided<'a>] {
         self.providers.get(name).map_or(&[], Vec::as_slice)
     }
 
@@ -336,6 +385,8 @@ fn offered<'a>(stanzas: &[Candidate<'a>]) -> HashSet<(&'a str, &'a str)> {
 /// What counts before the version does, the first first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Merit {
+    /// What pins say; apt gives an update that it waits for the lowest there is.
+    priority: i16,
     /// It is the one of the lock.
     kept: bool,
     /// Every machine may have it.

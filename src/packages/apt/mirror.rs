@@ -210,7 +210,11 @@ fn of_apt(archive: &Archive, sources: &[AptSource]) -> Option<String> {
         is_security(&source.suite) == security
             && match &source.origin {
                 Some(origin) => *origin == archive.origin,
-                None => last_word(&source.uri) == last_word(&archive.mirror),
+                // Vendors call theirs `debian` too.
+                None => {
+                    archive.services.is_empty()
+                        && last_word(&source.uri) == last_word(&archive.mirror)
+                }
             }
     };
     sources

@@ -7,6 +7,7 @@ pub mod index;
 pub mod mirror;
 pub mod openpgp;
 pub mod order;
+pub mod pin;
 pub mod release;
 pub mod resolver;
 pub mod version;

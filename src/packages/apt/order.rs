@@ -123,8 +123,8 @@ fn fitting(
         let provided = universe
             .providers(relation.name)
             .iter()
-            .filter(|(_, version)| relation.accepts_provided(*version))
-            .map(|(other, _)| *other);
+            .filter(|provided| relation.accepts_provided(provided.version))
+            .map(|provided| provided.id);
         for other in named.into_iter().chain(provided) {
             if closure.contains(&other) && !ids.contains(&other) {
                 ids.push(other);

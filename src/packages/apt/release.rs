@@ -1,6 +1,6 @@
 //! What a `Release` file says (the text of an `InRelease`, once its signature is accepted).
 
-use super::deb822;
+use super::{deb822, pin};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -17,6 +17,8 @@ pub struct ReleaseFile {
     pub date: Timestamp,
     /// After this it must not be believed.
     pub valid_until: Option<Timestamp>,
+    /// The priority that apt gives what it lists, unless pins say otherwise.
+    pub priority: i16,
     /// Whether indexes can be had by digest, so that an update in between does no harm.
     pub by_hash: bool,
     /// Whether `binary-all` has an index of its own that other indexes do not repeat.
@@ -59,6 +61,7 @@ pub fn parse(text: &str) -> Result<ReleaseFile, ReleaseError> {
         .next()
         .ok_or(ReleaseError::Missing("Date"))?;
     let text_of = |name| stanza.get(name).unwrap_or_default().to_owned();
+    let yes = |name| text_of(name) == "yes";
     let date = stanza.get("Date").ok_or(ReleaseError::Missing("Date"))?;
     let list = stanza
         .get("SHA256")
@@ -95,6 +98,11 @@ pub fn parse(text: &str) -> Result<ReleaseFile, ReleaseError> {
             .get("Valid-Until")
             .map(|value| parse_date("Valid-Until", value))
             .transpose()?,
+        priority: match (yes("NotAutomatic"), yes("ButAutomaticUpgrades")) {
+            (false, _) => pin::USUAL,
+            (true, false) => pin::ON_REQUEST,
+            (true, true) => pin::UPGRADES,
+        },
         by_hash: text_of("Acquire-By-Hash") == "yes",
         separate_all: has_all && !repeats_all,
         files,

@@ -6,7 +6,7 @@
 //! the search starts again without it. A recommendation never takes a choice back: there apt
 //! goes further (it weighs both sides), which shows in whole desktops, not on servers.
 
-use super::dependency::{self, Group, Relation};
+use super::dependency::{self, Bearing, Group, Relation};
 use super::index::{IndexError, Universe};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
@@ -22,6 +22,8 @@ const DEPTH: usize = 5_000;
 /// hundreds; alternatives made to mislead double it with each further one.
 const CHOICES: usize = 500_000;
 
+const BARRED: &str = "which the archives that have it are told not to give";
+
 /// Why no closure exists; reads on from "role office needs …".
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum Unsatisfied {
@@ -33,6 +35,9 @@ pub enum Unsatisfied {
         /// A name that does exist.
         nearest: Option<String>,
     },
+    /// A package asked for by name is not wanted from where it can be had.
+    #[error("{0}, {BARRED}")]
+    Barred(String),
     /// Following the dependencies ends at something that does not exist or clashes.
     #[error("{}", words(.chain, .cause))]
     Chain {
@@ -64,6 +69,8 @@ pub struct IndexErrorText(String);
 pub enum Cause {
     /// Nothing has this name or provides it.
     Absent,
+    /// Nothing else has this name, and no archive that has it may give it.
+    Barred,
     /// The archives have another version.
     Version(String),
     /// It cannot stand beside a package chosen for another reason.
@@ -83,6 +90,7 @@ fn words(chain: &[String], cause: &Cause) -> String {
     let path = chain.join(", which needs ");
     match cause {
         Cause::Absent => format!("{path}, which no archive has"),
+        Cause::Barred => format!("{path}, {BARRED}"),
         Cause::Version(version) => format!("{path}, but the archives have {version}"),
         Cause::Clash { with } => format!("{path}, which cannot be installed beside {with}"),
         Cause::Avoided => format!("{path}, which clashes with another choice"),
@@ -108,9 +116,14 @@ pub fn resolve(
         .filter(|id| universe.candidates[*id].essential)
         .collect();
     for name in names {
-        let id = universe.find(name).ok_or_else(|| Unsatisfied::Missing {
-            name: name.clone(),
-            nearest: universe.nearest(name).map(str::to_owned),
+        let id = universe.find(name).ok_or_else(|| {
+            if universe.is_barred(name) {
+                return Unsatisfied::Barred(name.clone());
+            }
+            Unsatisfied::Missing {
+                name: name.clone(),
+                nearest: universe.nearest(name).map(str::to_owned),
+            }
         })?;
         if !wanted.contains(&id) {
             wanted.push(id);
@@ -308,21 +321,20 @@ impl<'u, 'a> Search<'u, 'a> {
         let refused = |name: &str, fits: &dyn Fn(&Relation<'a>) -> bool| {
             let list = self.refusals.get(name)?;
             list.iter()
-                .find(|(owner, relation)| {
-                    *owner != id && self.qualified(id, relation) && fits(relation)
-                })
+                .find(|(owner, relation)| *owner != id && fits(relation))
                 .map(|(owner, _)| *owner)
         };
         own.or_else(|| {
             refused(candidate.name, &|relation| {
-                relation.accepts(candidate.version)
+                relation.accepts(candidate.version) && self.reaches(relation, id, Bearing::Own)
             })
         })
         .or_else(|| {
             fields.provides.iter().find_map(|provided| {
                 let version = provided.version.map(|(_, version)| version);
+                let bearing = Bearing::Provided(provided.qualifier);
                 refused(provided.name, &|relation| {
-                    relation.accepts_provided(version)
+                    relation.accepts_provided(version) && self.reaches(relation, id, bearing)
                 })
             })
         })
@@ -333,31 +345,26 @@ impl<'u, 'a> Search<'u, 'a> {
         let mut fitting = Vec::new();
         if let Some(id) = self.universe.find(relation.name) {
             let candidate = &self.universe.candidates[id];
-            if relation.accepts(candidate.version) && self.qualified(id, relation) {
+            if relation.accepts(candidate.version) && self.reaches(relation, id, Bearing::Own) {
                 fitting.push(id);
             }
         }
-        for (id, version) in self.universe.providers(relation.name) {
-            if relation.accepts_provided(*version)
-                && self.qualified(*id, relation)
-                && !fitting.contains(id)
+        for provided in self.universe.providers(relation.name) {
+            let bearing = Bearing::Provided(provided.qualifier);
+            if relation.accepts_provided(provided.version)
+                && self.reaches(relation, provided.id, bearing)
+                && !fitting.contains(&provided.id)
             {
-                fitting.push(*id);
+                fitting.push(provided.id);
             }
         }
         fitting
     }
 
-    /// `:any` wants a package that allows it; with one architecture all else is our own.
-    fn qualified(&self, id: usize, relation: &Relation<'a>) -> bool {
+    fn reaches(&self, relation: &Relation<'a>, id: usize, bearing: Bearing<'a>) -> bool {
         let candidate = &self.universe.candidates[id];
-        match relation.qualifier {
-            None | Some("native") => true,
-            Some("any") => candidate.multi_arch == "allowed" || candidate.architecture != "all",
-            Some(architecture) => {
-                candidate.architecture == architecture || candidate.architecture == "all"
-            }
-        }
+        let allowed = candidate.multi_arch == "allowed";
+        relation.reaches(candidate.native, allowed, bearing)
     }
 
     /// Makes everything hold that `id` needs.
@@ -446,9 +453,16 @@ impl<'u, 'a> Search<'u, 'a> {
             let candidate = &self.universe.candidates[id];
             Some(format!("{} {}", candidate.name, candidate.version))
         });
+        let barred = || {
+            let name = |relation: &Relation<'a>| self.universe.is_barred(relation.name);
+            match group.iter().any(name) {
+                true => Cause::Barred,
+                false => Cause::Absent,
+            }
+        };
         Failure {
             chain,
-            cause: other.map_or(Cause::Absent, Cause::Version),
+            cause: other.map_or_else(barred, Cause::Version),
             blame: None,
         }
     }

@@ -1,15 +1,16 @@
 //! A stack and its archives to a lock.
 
+use super::group::{Group, Phasing};
 use super::text::{VERSION, requested};
 use super::{Lock, Package, Release, RoleLock};
 use crate::packages::apt::archive::{Reader, Suite};
-use crate::packages::apt::index::{self, Candidate, Universe};
+use crate::packages::apt::index::{Candidate, Universe};
 use crate::packages::apt::mirror::Mirrors;
 use crate::packages::apt::{order, resolver};
 use crate::packages::cache::Cache;
 use crate::packages::error::PackagesError;
 use crate::packages::http::Transport;
-use crate::profile::{Account, Base, Stack};
+use crate::profile::{Account, Base, Role, Stack};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,13 +88,11 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
         let suites = read_base(&reader, base)?;
         lock.releases
             .extend(suites.iter().map(|suite| suite.release.clone()));
-        let kept = if options.update {
-            BTreeMap::new()
-        } else {
-            versions(options.previous, &base.name)
-        };
+        let of_base = |lock: &&Lock| lock.packages.iter().any(|p| p.base == base.name);
+        let kept = options.previous.filter(|_| !options.update);
+        let kept = kept.filter(of_base);
         let start = std::time::Instant::now();
-        let solve = |kept: &_, phasing| {
+        let solve = |kept: Option<&Lock>, phasing| {
             let result = with_stack(|| lock_base(stack, base, &suites, kept, phasing));
             match result {
                 Err(PackagesError::Unsatisfied { .. } | PackagesError::Cycle { .. }) => {
@@ -102,15 +101,15 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
                 result => (false, result),
             }
         };
-        let (mut unfit, mut locked) = solve(&kept, Phasing::Waits);
-        if unfit && !kept.is_empty() {
+        let (mut unfit, mut locked) = solve(kept, Phasing::Waits);
+        if unfit && kept.is_some() {
             renewed.push(base.name.clone());
-            (unfit, locked) = solve(&BTreeMap::new(), Phasing::Waits);
+            (unfit, locked) = solve(None, Phasing::Waits);
         }
         // One update may need another that is phased in more slowly.
         if unfit
             && suites.iter().any(Suite::is_phasing)
-            && let (false, taken) = solve(&BTreeMap::new(), Phasing::Over)
+            && let (false, taken) = solve(None, Phasing::Over)
         {
             phased.push(base.name.clone());
             locked = taken;
@@ -178,15 +177,6 @@ fn with_stack(
     })
 }
 
-/// What is done about updates that are still being phased in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phasing {
-    /// They wait until every machine may have them.
-    Waits,
-    /// They are taken as if that were so already.
-    Over,
-}
-
 type LockedBase = (Vec<(String, RoleLock)>, Vec<Package>);
 
 /// The closures of all roles on one base.
@@ -194,58 +184,69 @@ fn lock_base(
     stack: &Stack,
     base: &Base,
     suites: &[Suite],
-    kept: &BTreeMap<&str, &str>,
+    kept: Option<&Lock>,
     phasing: Phasing,
 ) -> Result<LockedBase, PackagesError> {
-    let in_base = |source| PackagesError::Index {
-        base: base.name.clone(),
-        source,
-    };
-    let mut stanzas: Vec<Candidate<'_>> = Vec::new();
-    for (origin, suite) in suites.iter().enumerate() {
-        for text in &suite.indexes {
-            stanzas.extend(index::parse(text, origin, &base.architecture).map_err(in_base)?);
-        }
-    }
-    if phasing == Phasing::Over {
-        for stanza in &mut stanzas {
-            stanza.phased = 100;
-        }
-    }
-    let universe = Universe::new(stanzas, kept).map_err(in_base)?;
     let mut roles = Vec::new();
-    let mut used = BTreeSet::new();
-    for role in stack.roles.iter().filter(|role| role.base == base.name) {
-        let manual = requested(stack, role);
-        let closure = resolver::resolve(&universe, &manual, role.recommends).map_err(|source| {
-            PackagesError::Unsatisfied {
-                role: role.name.clone(),
-                source,
+    let mut packages: BTreeMap<String, Package> = BTreeMap::new();
+    for group in Group::all(stack, base, suites) {
+        let kept = versions(kept, base, &group.roles);
+        let universe = group.universe(base, suites, &kept, phasing)?;
+        let mut used = BTreeSet::new();
+        for role in &group.roles {
+            let (locked, closure) = lock_role(stack, base, role, &universe, suites)?;
+            roles.push((role.name.clone(), locked));
+            used.extend(closure);
+        }
+        for id in used {
+            let package = package(&universe.candidates[id], base, suites);
+            let known = packages
+                .entry(package.key())
+                .or_insert_with(|| package.clone());
+            // A role's list of packages could not say which of them it means.
+            if known.sha256 != package.sha256 {
+                return Err(PackagesError::Twice {
+                    package: package.key(),
+                    base: base.name.clone(),
+                    archives: [known.archive.clone(), package.archive],
+                });
             }
-        })?;
-        let ordered = order::order(&universe, &closure).map_err(|source| PackagesError::Cycle {
+        }
+    }
+    Ok((roles, packages.into_values().collect()))
+}
+
+/// The closure of one role: in the order of unpacking, and as it was found.
+fn lock_role(
+    stack: &Stack,
+    base: &Base,
+    role: &Role,
+    universe: &Universe<'_>,
+    suites: &[Suite],
+) -> Result<(RoleLock, BTreeSet<usize>), PackagesError> {
+    let manual = requested(stack, role);
+    let closure = resolver::resolve(universe, &manual, role.recommends).map_err(|source| {
+        PackagesError::Unsatisfied {
             role: role.name.clone(),
             source,
-        })?;
-        let keys = |ids: &[usize]| {
-            ids.iter()
-                .map(|id| package(&universe.candidates[*id], base, suites).key())
-                .collect()
-        };
-        let locked = RoleLock {
-            base: base.name.clone(),
-            essential: keys(&ordered.essential),
-            packages: keys(&ordered.others),
-            manual,
-        };
-        roles.push((role.name.clone(), locked));
-        used.extend(closure);
-    }
-    let packages = used
-        .into_iter()
-        .map(|id| package(&universe.candidates[id], base, suites))
-        .collect();
-    Ok((roles, packages))
+        }
+    })?;
+    let ordered = order::order(universe, &closure).map_err(|source| PackagesError::Cycle {
+        role: role.name.clone(),
+        source,
+    })?;
+    let keys = |ids: &[usize]| {
+        ids.iter()
+            .map(|id| package(&universe.candidates[*id], base, suites).key())
+            .collect()
+    };
+    let locked = RoleLock {
+        base: base.name.clone(),
+        essential: keys(&ordered.essential),
+        packages: keys(&ordered.others),
+        manual,
+    };
+    Ok((locked, closure))
 }
 
 fn package(candidate: &Candidate<'_>, base: &Base, suites: &[Suite]) -> Package {
@@ -288,20 +289,42 @@ fn accounts(stack: &Stack) -> Result<Vec<Account>, PackagesError> {
         .collect())
 }
 
-fn versions<'l>(lock: Option<&'l Lock>, base: &str) -> BTreeMap<&'l str, &'l str> {
-    lock.into_iter()
-        .flat_map(|lock| &lock.packages)
-        .filter(|package| package.base == base)
+/// The versions that a lock has for these roles; for what they had not, those of other roles.
+fn versions<'l>(
+    lock: Option<&'l Lock>,
+    base: &Base,
+    roles: &[&Role],
+) -> BTreeMap<&'l str, &'l str> {
+    let Some(lock) = lock else {
+        return BTreeMap::new();
+    };
+    let of_base = lock.packages.iter().filter(|p| p.base == base.name);
+    let mut versions: BTreeMap<&str, &str> = of_base
         .map(|package| (package.name.as_str(), package.version.as_str()))
-        .collect()
+        .collect();
+    let closures = roles.iter().filter_map(|role| lock.roles.get(&role.name));
+    let closures = closures.filter(|closure| closure.base == base.name);
+    for key in closures.flat_map(|closure| closure.essential.iter().chain(&closure.packages)) {
+        if let Some((package, version)) = key.split_once('=')
+            && let Some((name, _)) = package.split_once(':')
+        {
+            versions.insert(name, version);
+        }
+    }
+    versions
 }
 
 fn changes(previous: Option<&Lock>, lock: &Lock) -> Vec<Change> {
-    let list = |lock: Option<&Lock>| -> BTreeMap<(String, String), String> {
-        lock.into_iter()
-            .flat_map(|lock| &lock.packages)
-            .map(|p| ((p.name.clone(), p.base.clone()), p.version.clone()))
-            .collect()
+    let list = |lock: Option<&Lock>| {
+        let mut list: BTreeMap<(String, String), String> = BTreeMap::new();
+        for package in lock.into_iter().flat_map(|lock| &lock.packages) {
+            let version = package.version.as_str();
+            // Roles with other archives may have another one.
+            list.entry((package.name.clone(), package.base.clone()))
+                .and_modify(|versions| *versions += &format!(" and {version}"))
+                .or_insert_with(|| version.to_owned());
+        }
+        list
     };
     let (old, new) = (list(previous), list(Some(lock)));
     let names: BTreeSet<&(String, String)> = old.keys().chain(new.keys()).collect();

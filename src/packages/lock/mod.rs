@@ -1,6 +1,7 @@
 //! `muster.lock`: every package by name, version, origin, size and SHA-256, and the table of
 //! system users and groups. Sorted, stable, diffable.
 
+mod group;
 mod make;
 mod text;
 
@@ -114,8 +115,8 @@ impl Package {
 }
 
 impl Lock {
-    /// The package with this key.
-    pub fn package(&self, key: &str) -> Option<&Package> {
+    /// The package of a base with this key.
+    pub fn package(&self, base: &str, key: &str) -> Option<&Package> {
         let (name, _) = key.split_once(':')?;
         let first = self
             .packages
@@ -123,6 +124,6 @@ impl Lock {
         self.packages[first..]
             .iter()
             .take_while(|package| package.name == name)
-            .find(|package| package.key() == key)
+            .find(|package| package.base == base && package.key() == key)
     }
 }

@@ -63,6 +63,15 @@ struct ArchiveRequest<'a> {
     suites: &'a [String],
     components: &'a [String],
     fingerprints: &'a [String],
+    // Left out where they say nothing: locks of before such keys are not stale.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    packages: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    never: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<i16>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    services: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -111,6 +120,10 @@ impl Lock {
                 suites: &archive.suites,
                 components: &archive.components,
                 fingerprints: &archive.fingerprints,
+                packages: &archive.packages,
+                never: &archive.never,
+                priority: archive.priority,
+                services: &archive.services,
             });
             let request = BaseRequest {
                 architecture: &base.architecture,
@@ -165,7 +178,7 @@ impl Lock {
         lock.packages.sort_by(Package::in_order);
         for (role, closure) in &lock.roles {
             for key in closure.essential.iter().chain(&closure.packages) {
-                if lock.package(key).is_none() {
+                if lock.package(&closure.base, key).is_none() {
                     return Err(format!("role {role} lists {key}, which is no [[package]]"));
                 }
             }

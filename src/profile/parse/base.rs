@@ -1,8 +1,10 @@
 //! `bases/<name>.toml`.
 
+use super::archive;
 use super::service::{preseed, state};
+use crate::profile::glob::is_odd;
 use crate::profile::reader::Table;
-use crate::profile::{Account, Archive, Base};
+use crate::profile::{Account, Base, Exclude};
 use std::collections::BTreeMap;
 
 /// A base as written: its overlay folders and key files are read by whoever reads files.
@@ -15,7 +17,9 @@ pub struct Written {
 
 /// Reads a base.
 pub fn base(top: &Table<'_>) -> Written {
-    top.expects(&["base", "packages", "kernels", "archive", "account"]);
+    top.expects(&[
+        "base", "packages", "kernels", "archive", "account", "exclude",
+    ]);
     let mut base = Base {
         name: String::new(),
         summary: String::new(),
@@ -33,6 +37,7 @@ pub fn base(top: &Table<'_>) -> Written {
         accounts: Vec::new(),
         overlay: BTreeMap::new(),
         state: Vec::new(),
+        exclude: exclude(top),
     };
     let mut overlays = Vec::new();
     if let Some(table) = top.required_table("base") {
@@ -64,7 +69,7 @@ pub fn base(top: &Table<'_>) -> Written {
         }
         table.done();
     }
-    base.archives = top.tables("archive").iter().map(archive).collect();
+    base.archives = archive::of_base(top);
     if base.archives.is_empty() {
         top.problem(
             "base",
@@ -77,44 +82,44 @@ pub fn base(top: &Table<'_>) -> Written {
     Written { base, overlays }
 }
 
-fn archive(table: &Table<'_>) -> Archive {
-    let list = |key: &str| {
-        let list = table.texts(key);
-        if list.is_empty() {
+/// What images of the base do without.
+fn exclude(top: &Table<'_>) -> Exclude {
+    let Some(table) = top.table("exclude") else {
+        return Exclude::default();
+    };
+    let exclude = Exclude {
+        paths: paths(&table, "paths"),
+        keep: paths(&table, "keep"),
+    };
+    if exclude.paths.is_empty() {
+        table.problem(
+            "paths",
+            "[exclude] has no `paths`".into(),
+            "a list with at least one pattern is expected".into(),
+            None,
+        );
+    }
+    table.done();
+    exclude
+}
+
+/// Patterns of absolute paths. dpkg reads them line by line.
+fn paths(table: &Table<'_>, key: &str) -> Vec<String> {
+    let patterns = table.texts(key);
+    for pattern in &patterns {
+        let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'');
+        if !pattern.starts_with('/') || is_odd(pattern) || pattern.contains(odd) {
             table.problem(
                 key,
-                format!("[[archive]] has no `{key}`"),
-                "a list with at least one entry is expected".into(),
-                None,
-            );
-        }
-        list
-    };
-    let archive = Archive {
-        name: table.required_name("name"),
-        mirror: table.required("mirror"),
-        origin: table.required("origin"),
-        suites: list("suites"),
-        components: list("components"),
-        fingerprints: list("fingerprints"),
-        keys: table.required("keys"),
-        snapshot: table.text("snapshot"),
-    };
-    for fingerprint in &archive.fingerprints {
-        let hex = fingerprint
-            .chars()
-            .all(|c| c.is_ascii_digit() || ('A'..='F').contains(&c));
-        if !hex || !matches!(fingerprint.len(), 40 | 64) {
-            table.problem(
-                "fingerprints",
-                format!("`{fingerprint}` is not a fingerprint"),
-                "40 (or 64) upper-case hexadecimal digits without spaces are expected".into(),
+                format!("`{pattern}` is not a pattern for paths"),
+                "an absolute path without blanks and quotes is expected, in which `*` stands for any \
+                 characters, slashes among them, and `?` for one"
+                    .into(),
                 None,
             );
         }
     }
-    table.done();
-    archive
+    patterns
 }
 
 fn account(table: &Table<'_>) -> Account {

@@ -16,6 +16,7 @@ pub fn service(top: &Table<'_>) -> Service {
     top.expects(&[
         "service",
         "packages",
+        "archive",
         "settings",
         "secrets",
         "certificates",

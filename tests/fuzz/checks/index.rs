@@ -1,5 +1,6 @@
 //! deb822(5): paragraphs, and what is made of them as `Packages` and `Release`.
 
+use muster::packages::apt::dependency::Bearing;
 use muster::packages::apt::index::Universe;
 use muster::packages::apt::{deb822, dependency, index, release, resolver};
 use std::collections::BTreeMap;
@@ -75,13 +76,21 @@ pub fn closed(universe: &Universe<'_>, closure: &[usize]) {
     for id in closure {
         let candidate = &universe.candidates[*id];
         let fitting = |relation: &dependency::Relation<'_>| -> Vec<usize> {
-            let named = universe
-                .find(relation.name)
-                .filter(|other| relation.accepts(universe.candidates[*other].version));
+            let reaches = |id: usize, bearing| {
+                let other = &universe.candidates[id];
+                relation.reaches(other.native, other.multi_arch == "allowed", bearing)
+            };
+            let named = universe.find(relation.name).filter(|other| {
+                relation.accepts(universe.candidates[*other].version)
+                    && reaches(*other, Bearing::Own)
+            });
             let provided = universe.providers(relation.name).iter();
             let provided = provided
-                .filter(|(_, version)| relation.accepts_provided(*version))
-                .map(|(other, _)| *other);
+                .filter(|provided| {
+                    relation.accepts_provided(provided.version)
+                        && reaches(provided.id, Bearing::Provided(provided.qualifier))
+                })
+                .map(|provided| provided.id);
             let all = named.into_iter().chain(provided);
             all.filter(|other| closure.contains(other)).collect()
         };
@@ -93,10 +102,6 @@ pub fn closed(universe: &Universe<'_>, closure: &[usize]) {
         }
         for field in [candidate.conflicts, candidate.breaks] {
             for relation in dependency::parse(field).unwrap().iter().flatten() {
-                if relation.qualifier.is_some() {
-                    // Only a package of that architecture is meant.
-                    continue;
-                }
                 let mut others = fitting(relation);
                 others.retain(|other| other != id);
                 assert!(others.is_empty(), "{} beside {relation}", candidate.name);

@@ -13,7 +13,7 @@ pub fn check(bytes: &[u8]) {
     assert_eq!(Lock::from_text(&written).as_ref(), Ok(&lock), "{written}");
     for role in lock.roles.values() {
         for key in role.essential.iter().chain(&role.packages) {
-            assert_eq!(&lock.package(key).unwrap().key(), key);
+            assert_eq!(&lock.package(&role.base, key).unwrap().key(), key);
         }
     }
     for package in &lock.packages {
