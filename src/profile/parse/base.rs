@@ -100,7 +100,14 @@ fn archive(table: &Table<'_>) -> Archive {
         keys: table.required("keys"),
         snapshot: table.text("snapshot"),
     };
-    for fingerprint in &archive.fingerprints {
+    check_fingerprints(table, &archive.fingerprints);
+    table.done();
+    archive
+}
+
+/// Refuses what is no fingerprint of an OpenPGP key.
+pub fn check_fingerprints(table: &Table<'_>, fingerprints: &[String]) {
+    for fingerprint in fingerprints {
         let hex = fingerprint
             .chars()
             .all(|c| c.is_ascii_digit() || ('A'..='F').contains(&c));
@@ -113,8 +120,6 @@ fn archive(table: &Table<'_>) -> Archive {
             );
         }
     }
-    table.done();
-    archive
 }
 
 fn account(table: &Table<'_>) -> Account {

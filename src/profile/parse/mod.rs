@@ -1,5 +1,6 @@
 //! Text to values: one file per kind of table. Pure; names are resolved later.
 
+pub mod artifact;
 pub mod base;
 pub mod probe;
 pub mod service;
