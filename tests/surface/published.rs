@@ -213,6 +213,8 @@ fn lock_prints_what_its_schema_says() {
             releases: vec![],
             roles: BTreeMap::new(),
             packages: vec![],
+            artifacts: vec![],
+            images: vec![],
             accounts: vec![],
         },
         changes: vec![change(None, Some("1")), change(Some("1"), None)],
