@@ -2,6 +2,7 @@
 
 use super::out::say;
 use super::{exit, out, report};
+use crate::image::artifact::{self, Placed};
 use crate::image::deb::Store;
 use crate::image::disk::image::{self, Source};
 use crate::image::filesystem::ext4::read::{Node, Reader};
@@ -9,7 +10,8 @@ use crate::image::identity::digest_parts;
 use crate::image::inspect::{Findings, Inspection, root, text};
 use crate::image::manifest::Manifest;
 use crate::packages::cache::Cache;
-use crate::packages::lock::{Lock, Package};
+use crate::packages::lock::{Lock, OciImage, Package};
+use crate::profile::Stack;
 use miette::IntoDiagnostic;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -66,8 +68,12 @@ pub fn run(args: &Args) -> miette::Result<u8> {
     let nodes = reader.walk().map_err(unreadable)?;
     let facts = facts(&reader, &nodes).map_err(unreadable)?;
     let manifest = manifest(&args.image, &facts.role);
-    let packages = match (&args.lock, &manifest) {
-        (Some(lock), _) => locked(lock, &facts.role)?,
+    let Expected {
+        packages,
+        artifacts,
+        images,
+    } = match (&args.lock, &manifest) {
+        (Some(lock), _) => locked(lock, &facts, manifest.as_ref())?,
         (None, Some(manifest)) => listed(manifest),
         (None, None) => {
             return Err(report::plain(
@@ -77,15 +83,21 @@ pub fn run(args: &Args) -> miette::Result<u8> {
         }
     };
     let cache = Cache::new(Cache::default_root());
-    let missing = packages
+    let names = packages
         .iter()
-        .filter(|package| !cache.has(&package.sha256));
-    if let (Some(first), count) = (missing.clone().next(), missing.count()) {
+        .map(|package| (&*package.name, &package.sha256));
+    let files = artifacts
+        .iter()
+        .map(|placed| (&*placed.file.name, &placed.file.sha256));
+    let blobs = images.iter().flat_map(|image| {
+        let blobs = image.blobs.iter();
+        blobs.map(|blob| (&*image.name, &blob.sha256))
+    });
+    let all = names.chain(files).chain(blobs);
+    let missing = all.filter(|(_, sha256)| !cache.has(sha256));
+    if let (Some((first, _)), count) = (missing.clone().next(), missing.count()) {
         return Err(report::plain(
-            format!(
-                "{count} packages of the image are not in the cache, {} among them",
-                first.name
-            ),
+            format!("{count} packages of the image are not in the cache, {first} among them"),
             Some(format!("fetch them: muster fetch {}", facts.stack)),
         ));
     }
@@ -94,6 +106,8 @@ pub fn run(args: &Args) -> miette::Result<u8> {
         root: &reader,
         nodes: &nodes,
         packages: &packages,
+        artifacts: &artifacts,
+        images: &images,
         manifest: manifest.as_ref(),
     };
     let mut findings = inspection.run(&store).map_err(report::image)?;
@@ -121,10 +135,19 @@ pub fn run(args: &Args) -> miette::Result<u8> {
     Ok(if good { exit::OK } else { exit::FAILURE })
 }
 
+/// What should be in an image.
+struct Expected {
+    packages: Vec<Package>,
+    artifacts: Vec<Placed>,
+    images: Vec<OciImage>,
+}
+
 struct Facts {
     image_id: String,
     stack: String,
     role: String,
+    /// The whole stack, as the image carries it; nothing if another muster wrote it.
+    whole: Option<Stack>,
 }
 
 fn facts(reader: &Reader, nodes: &BTreeMap<Vec<u8>, Node>) -> std::io::Result<Facts> {
@@ -146,6 +169,9 @@ fn facts(reader: &Reader, nodes: &BTreeMap<Vec<u8>, Node>) -> std::io::Result<Fa
         image_id: get("/image-id")?,
         stack: get("/stack/name")?,
         role: get("/role")?,
+        whole: value
+            .get("stack")
+            .and_then(|stack| serde_json::from_value(stack.clone()).ok()),
     })
 }
 
@@ -155,7 +181,8 @@ fn manifest(image: &Path, role: &str) -> Option<Manifest> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-fn locked(path: &Path, role: &str) -> miette::Result<Vec<Package>> {
+fn locked(path: &Path, facts: &Facts, manifest: Option<&Manifest>) -> miette::Result<Expected> {
+    let role = facts.role.as_str();
     let lock = Lock::read(path).map_err(|error| report::packages(error.into()))?;
     let Some(closure) = lock.roles.get(role) else {
         return Err(report::plain(
@@ -167,10 +194,33 @@ fn locked(path: &Path, role: &str) -> miette::Result<Vec<Package>> {
         ));
     };
     let keys = closure.essential.iter().chain(&closure.packages);
-    Ok(keys.filter_map(|key| lock.package(key)).cloned().collect())
+    let packages = keys.filter_map(|key| lock.package(key)).cloned().collect();
+    // Which file it is, the lock says; what became of it, the manifest, or else the image.
+    let (mut artifacts, images) = match &facts.whole {
+        Some(stack) => {
+            let artifacts = artifact::placed(stack, role, &lock).map_err(report::image)?;
+            let images = artifact::images(stack, role, &lock).map_err(report::image)?;
+            (artifacts, images)
+        }
+        None => (Vec::new(), Vec::new()),
+    };
+    for placed in &mut artifacts {
+        let said = manifest
+            .into_iter()
+            .flat_map(|manifest| &manifest.inputs.artifacts);
+        let mut same = said.filter(|said| said.file.key() == placed.file.key());
+        if let Some(said) = same.next() {
+            placed.placing.clone_from(&said.placing);
+        }
+    }
+    Ok(Expected {
+        packages,
+        artifacts,
+        images,
+    })
 }
 
-fn listed(manifest: &Manifest) -> Vec<Package> {
+fn listed(manifest: &Manifest) -> Expected {
     let packages = manifest.inputs.packages.iter().map(|input| Package {
         name: input.name.clone(),
         version: input.version.clone(),
@@ -182,7 +232,11 @@ fn listed(manifest: &Manifest) -> Vec<Package> {
         size: input.size,
         sha256: input.sha256.clone(),
     });
-    packages.collect()
+    Expected {
+        packages: packages.collect(),
+        artifacts: manifest.inputs.artifacts.clone(),
+        images: manifest.inputs.images.clone(),
+    }
 }
 
 /// The image is the one that the manifest speaks of.
@@ -242,5 +296,11 @@ fn words(args: &Args, facts: &Facts, findings: &Findings) -> String {
         findings.changed.len(),
         findings.made.len()
     ));
+    if findings.placed > 0 {
+        text.push_str(&format!(
+            "  {} files of artifacts as placed\n",
+            findings.placed
+        ));
+    }
     text
 }

@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,12 @@ impl Store {
 
     /// Opens a pinned package without looking at it.
     pub fn package(&self, package: &Package) -> Result<File, Error> {
-        let name = format!("{}/{}", &package.sha256[..2], package.sha256);
+        self.file(&package.key(), &package.sha256)
+    }
+
+    /// Opens what is pinned under a SHA-256 (hex) without looking at it; `called` so.
+    fn file(&self, called: &str, sha256: &str) -> Result<File, Error> {
+        let name = format!("{}/{sha256}", &sha256[..2]);
         match openat(
             &self.directory,
             name.as_str(),
@@ -58,7 +63,7 @@ impl Store {
         ) {
             Ok(descriptor) => Ok(File::from(descriptor)),
             Err(nix::Error::ENOENT) => Err(Error::NotCached {
-                package: package.key(),
+                package: called.to_owned(),
             }),
             Err(errno) => Err(Error::io("cannot read", name)(errno.into())),
         }
@@ -66,27 +71,32 @@ impl Store {
 
     /// Opens a pinned package after comparing its size and SHA-256 with the lock.
     pub fn verified(&self, package: &Package) -> Result<File, Error> {
-        let mut file = self.package(package)?;
+        self.verified_file(&package.key(), &package.sha256)
+    }
+
+    /// The same for anything that is pinned under a SHA-256 (hex).
+    pub fn verified_file(&self, called: &str, sha256: &str) -> Result<File, Error> {
+        let mut file = self.file(called, sha256)?;
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 128 * 1024];
         loop {
             let read = file
                 .read(&mut buffer)
-                .map_err(Error::io("cannot read", &package.path))?;
+                .map_err(Error::io("cannot read", called))?;
             if read == 0 {
                 break;
             }
             hasher.update(&buffer[..read]);
         }
         let found = hex::encode(hasher.finalize());
-        if found != package.sha256 {
+        if found != sha256 {
             return Err(Error::Digest {
-                package: package.key(),
+                package: called.to_owned(),
                 found,
-                wanted: package.sha256.clone(),
+                wanted: sha256.to_owned(),
             });
         }
-        self.package(package)
+        self.file(called, sha256)
     }
 }
 
@@ -282,35 +292,60 @@ fn with_member<T>(
         };
         let plain = BufReader::with_capacity(64 * 1024, &mut members);
         let damaged = |error: std::io::Error| bad(truncated(member, &error));
-        let stream: Box<dyn Read> = match suffix {
-            "" => Box::new(plain),
-            ".gz" => Box::new(flate2::bufread::GzDecoder::new(plain)),
-            ".xz" => {
-                let decoder = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0);
-                let decoder = decoder.map_err(|error| damaged(error.into()))?;
-                Box::new(liblzma::bufread::XzDecoder::new_stream(plain, decoder))
-            }
-            ".zst" => {
-                let mut decoder =
-                    zstd::stream::read::Decoder::with_buffer(plain).map_err(damaged)?;
-                decoder.window_log_max(ZSTD_WINDOW).map_err(damaged)?;
-                Box::new(decoder)
-            }
-            other => return Err(bad(format!("{member}{other}: unknown compression"))),
+        let Some(stream) = unpacked(suffix, plain).map_err(damaged)? else {
+            return Err(bad(format!("{member}{suffix}: unknown compression")));
         };
-        let meter = Meter::default();
-        let mut tar = Tar {
-            package: name,
-            member,
-            archive: tar::Archive::new(meter.on(stream)),
-            meter,
-            room,
-        };
-        let value = read(&mut tar)?;
-        std::io::copy(&mut tar.archive.into_inner(), &mut std::io::sink()).map_err(damaged)?;
-        return Ok(value);
+        return tar(name, member, stream, room, read);
     }
     Err(bad(format!("it has no {member}")))
+}
+
+/// What is in a file with this suffix; nothing where nobody knows.
+pub fn unpacked<'r>(
+    suffix: &str,
+    plain: impl BufRead + 'r,
+) -> std::io::Result<Option<Box<dyn Read + 'r>>> {
+    Ok(Some(match suffix {
+        "" => Box::new(plain),
+        // Some packers write one file as several, one after the other (RFC 1952, §2.2).
+        ".gz" => Box::new(flate2::bufread::MultiGzDecoder::new(plain)),
+        ".xz" => {
+            let decoder = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(plain, decoder))
+        }
+        ".zst" => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(plain)?;
+            decoder.window_log_max(ZSTD_WINDOW)?;
+            Box::new(decoder)
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// Gives a tar archive, whose files may hold `room` bytes, to `read`, and after it makes sure
+/// that the stream ends properly.
+pub fn tar<T>(
+    name: &str,
+    member: &'static str,
+    stream: Box<dyn Read + '_>,
+    room: u64,
+    read: impl FnOnce(&mut Tar) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let meter = Meter::default();
+    let mut tar = Tar {
+        package: name,
+        member,
+        archive: tar::Archive::new(meter.on(stream)),
+        meter,
+        room,
+    };
+    let value = read(&mut tar)?;
+    let rest = std::io::copy(&mut tar.archive.into_inner(), &mut std::io::sink());
+    rest.map_err(|error| Error::Package {
+        package: name.to_owned(),
+        reason: truncated(member, &error),
+    })?;
+    Ok(value)
 }
 
 /// Fields of one deb822 paragraph, continuation lines kept as they stand.

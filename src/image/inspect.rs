@@ -1,6 +1,7 @@
 //! What is inside a disk image, compared with the packages it says it was made from, without
 //! booting it and without mounting anything.
 
+use super::artifact::Placed;
 use super::deb::{self, Store};
 use super::disk::gpt::{self, Table};
 use super::disk::image::{Part, Source};
@@ -9,7 +10,7 @@ use super::error::Error;
 use super::filesystem::ext4::read::{Kind, Node, Reader};
 use super::manifest::Manifest;
 use super::member::{self, Member, canonical};
-use crate::packages::lock::Package;
+use crate::packages::lock::{OciImage, Package};
 use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -32,6 +33,8 @@ pub struct Findings {
     pub packages: usize,
     /// Files of packages whose content is the package's own.
     pub files: usize,
+    /// Files and links of artifacts and container images that are as they were placed.
+    pub placed: usize,
     /// What is not as it should be.
     pub problems: Vec<Problem>,
     /// Files of packages, as packaged, that scripts of packages made setuid or setgid.
@@ -93,6 +96,10 @@ pub struct Inspection<'a> {
     pub nodes: &'a BTreeMap<Vec<u8>, Node>,
     /// The packages that should be there, and no others.
     pub packages: &'a [Package],
+    /// The artifacts that should be there.
+    pub artifacts: &'a [Placed],
+    /// The container images that should be there.
+    pub images: &'a [OciImage],
     /// What the manifest beside the image says of overlays and the agent.
     pub manifest: Option<&'a Manifest>,
 }
@@ -103,6 +110,7 @@ impl Inspection<'_> {
         let mut findings = Findings {
             packages: 0,
             files: 0,
+            placed: 0,
             problems: Vec::new(),
             raised: Vec::new(),
             changed: Vec::new(),
@@ -143,6 +151,7 @@ impl Inspection<'_> {
             }
             known.insert(path.into_bytes());
         }
+        self.artifacts(store, &overlay, &mut known, &mut findings)?;
         self.others(&known, &overlay, &mut findings)?;
         Ok(findings)
     }
@@ -270,7 +279,7 @@ impl Inspection<'_> {
         Ok(())
     }
 
-    fn digest(&self, node: &Node) -> Result<[u8; 32], Error> {
+    pub(super) fn digest(&self, node: &Node) -> Result<[u8; 32], Error> {
         let mut hasher = Sha256::new();
         self.root
             .content(node.ino, &mut |part| hasher.update(part))
@@ -293,7 +302,7 @@ enum Verdict {
 }
 
 impl Findings {
-    fn problem(&mut self, subject: &str, what: &str) {
+    pub(super) fn problem(&mut self, subject: &str, what: &str) {
         let path = subject.contains('/');
         self.problems.push(Problem {
             subject: format!("{}{subject}", if path { "/" } else { "" }),

@@ -13,6 +13,7 @@ pub mod cleanup;
 pub mod compare;
 pub mod configure;
 pub mod ar;
+pub mod artifact;
 pub mod deb;
 pub mod diversion;
 pub mod dpkg;

@@ -13,6 +13,8 @@ mod key;
 #[path = "../packages/server.rs"]
 mod server;
 
+mod archives;
+mod artifacts;
 mod limits;
 mod links;
 mod package;
