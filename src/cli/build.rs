@@ -1,11 +1,12 @@
 //! `muster build`: bootable images from a stack.
 
 use super::out::say;
-use super::{Cli, choice, exit, lock, out, progress, report};
+use super::{Cli, choice, exit, lock, out, progress, report, supplied};
 use crate::console::progress::{Progress, Stage};
 use crate::image::build::{Interrupts, Request, check};
 use crate::image::job::Format;
 use crate::packages::apt::mirror;
+use crate::packages::artifact::supply;
 use crate::packages::fetch::fetch;
 use crate::packages::lock::{Lock, LockOptions, lock_stack};
 use crate::packages::{Mirrors, PackagesError, Preferences, cache::Cache};
@@ -33,6 +34,9 @@ pub struct Args {
     /// Fetch an archive from here: URL, or ARCHIVE=URL
     #[arg(long, value_name = "URL", value_parser = mirror::option)]
     pub mirror: Vec<String>,
+    /// Where files are that people supply.
+    #[command(flatten)]
+    pub supplied: supplied::Args,
     /// Work from the cache alone
     #[arg(long)]
     pub offline: bool,
@@ -111,6 +115,7 @@ fn ready(
         .and_then(|mirrors| mirrors.fit(stack.bases.values()))
         .map_err(|error| packages(error.into()))?;
     let mirrors = Mirrors::choose(stack.bases.values(), &mirrors);
+    let folder = args.supplied.folder(path);
     let lock = match previous {
         Some(lock) if !lock.is_stale(stack) => lock,
         _ if args.locked => {
@@ -131,6 +136,7 @@ fn ready(
                 offline: args.offline,
                 previous: previous.as_ref(),
                 update: false,
+                supplied: &folder,
                 now: jiff::Timestamp::now(),
             };
             let work = progress.begin(Stage::Lock, &stack.name);
@@ -143,6 +149,7 @@ fn ready(
     };
     let work = progress.begin(Stage::Fetch, &stack.name);
     let mirrors = (!args.offline).then_some(&mirrors);
+    supply(&lock, cache, &folder).map_err(packages)?;
     fetch(&lock, cache, mirrors, work.bar()).map_err(packages)?;
     work.done();
     Ok(lock)

@@ -1,8 +1,9 @@
 //! `muster fetch`: every file of the lock, into the cache.
 
-use super::{Cli, choice, exit, lock, out, progress, report};
+use super::{Cli, choice, exit, lock, out, progress, report, supplied};
 use crate::console::progress::Stage;
 use crate::packages::apt::mirror;
+use crate::packages::artifact::supply;
 use crate::packages::fetch::fetch;
 use crate::packages::lock::Lock;
 use crate::packages::{Mirrors, PackagesError, Preferences, cache::Cache};
@@ -20,6 +21,9 @@ pub struct Args {
     /// Fetch an archive from here: URL, or ARCHIVE=URL
     #[arg(long, value_name = "URL", value_parser = mirror::option)]
     pub mirror: Vec<String>,
+    /// Where files are that people supply.
+    #[command(flatten)]
+    pub supplied: supplied::Args,
     /// Fetch nothing, but fail if something is missing
     #[arg(long)]
     pub offline: bool,
@@ -58,6 +62,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     };
     let work = args.progress.sink()?.begin(Stage::Fetch, &stack.name);
     let cache = Cache::new(Cache::default_root());
+    supply(&lock, &cache, &args.supplied.folder(&path)).map_err(report::packages)?;
     let fetched = fetch(&lock, &cache, mirrors.as_ref(), work.bar()).map_err(report::packages)?;
     work.done();
     if args.json {

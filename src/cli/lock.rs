@@ -1,7 +1,7 @@
 //! `muster lock`: pins every package of every role.
 
 use super::out::say;
-use super::{Cli, choice, exit, out, progress, report};
+use super::{Cli, choice, exit, out, progress, report, supplied};
 use crate::console::progress::Stage;
 use crate::packages::apt::mirror;
 use crate::packages::lock::{Change, Lock, LockOptions, Locked, lock_stack};
@@ -25,6 +25,9 @@ pub struct Args {
     /// Fetch an archive from here: URL, or ARCHIVE=URL
     #[arg(long, value_name = "URL", value_parser = mirror::option)]
     pub mirror: Vec<String>,
+    /// Where files are that people supply.
+    #[command(flatten)]
+    pub supplied: supplied::Args,
     /// Work from the cache alone
     #[arg(long)]
     pub offline: bool,
@@ -81,6 +84,7 @@ fn make(stack: &Stack, path: &std::path::Path, args: &Args) -> Result<Locked, Pa
             offline: args.offline,
             previous: previous.as_ref(),
             update: args.update,
+            supplied: &args.supplied.folder(path),
             now: jiff::Timestamp::now(),
         },
     )
@@ -129,6 +133,16 @@ fn told(locked: &Locked, path: &std::path::Path, unchanged: bool) -> String {
             role.essential.len() + role.packages.len(),
             bytes.div_ceil(1_000_000),
             role.base
+        );
+    }
+    let (artifacts, images) = (lock.artifacts.len(), lock.images.len());
+    if artifacts + images > 0 {
+        let own = lock.artifacts.iter().map(|artifact| artifact.size);
+        let blobs = lock.images.iter().flat_map(|image| &image.blobs);
+        let bytes: u64 = own.chain(blobs.map(|blob| blob.size)).sum();
+        text += &format!(
+            "{artifacts} artifacts and {images} container images, {} MB\n",
+            bytes.div_ceil(1_000_000)
         );
     }
     let verb = if unchanged {

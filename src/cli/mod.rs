@@ -31,6 +31,7 @@ pub mod report;
 pub mod setup;
 pub mod ssh;
 pub mod status;
+pub mod supplied;
 pub mod up;
 pub mod verify;
 pub mod verify_image;

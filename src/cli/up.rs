@@ -1,7 +1,7 @@
 //! `muster up`: from a stack to its running machines.
 
 use super::out::say;
-use super::{Cli, choice, console, exit, out, progress, report};
+use super::{Cli, choice, console, exit, out, progress, report, supplied};
 use crate::console::bring_up::Watcher;
 use crate::console::progress::{Progress, Stage};
 use crate::image::manifest::Manifest;
@@ -34,6 +34,9 @@ pub struct Args {
     /// What it is built on.
     #[command(flatten)]
     pub choice: choice::Args,
+    /// Where files are that people supply.
+    #[command(flatten)]
+    pub supplied: supplied::Args,
     /// Answer the questions of first boot from FILE
     #[arg(long, value_name = "FILE")]
     pub answers: Option<PathBuf>,
@@ -314,6 +317,7 @@ fn build(cli: &Cli, args: &Args, roles: &[&str]) -> miette::Result<Option<u8>> {
     }
     command.args(["build", &args.stack, "--out"]).arg(&args.out);
     command.args(args.choice.words());
+    command.args(args.supplied.words());
     command.args(roles.iter().flat_map(|role| ["--role", role]));
     // Standard output is for what `up` itself has to say.
     let stderr = std::io::stderr()

@@ -2,6 +2,7 @@
 
 use super::out::say;
 use super::{Cli, exit, out, report};
+use crate::image::artifact::{self, Placed};
 use crate::image::build::epoch;
 use crate::image::disk::image::{self, Source};
 use crate::image::filesystem::ext4::read::{Node, Reader};
@@ -11,7 +12,7 @@ use crate::image::inspect::{Findings, Inspection, file, root, text};
 use crate::image::manifest::Manifest;
 use crate::image::store::Store;
 use crate::packages::cache::Cache;
-use crate::packages::lock::{Lock, Package};
+use crate::packages::lock::{Lock, OciImage, Package};
 use crate::profile::{Base, Role, Stack};
 use miette::IntoDiagnostic;
 use serde::Serialize;
@@ -69,9 +70,14 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let nodes = reader.walk().map_err(unreadable)?;
     let facts = facts(&reader, &nodes).map_err(unreadable)?;
     let manifest = manifest(&args.image, &facts.role.name);
-    let (packages, epoch) = match (&args.lock, &manifest) {
-        (Some(lock), _) => locked(lock, &facts)?,
-        (None, Some(manifest)) => (listed(manifest), manifest.epoch),
+    let Expected {
+        packages,
+        artifacts,
+        images,
+        epoch,
+    } = match (&args.lock, &manifest) {
+        (Some(lock), _) => locked(lock, &facts, manifest.as_ref())?,
+        (None, Some(manifest)) => listed(manifest),
         (None, None) => {
             return Err(report::plain(
                 format!("there is no manifest beside {}", args.image.display()),
@@ -80,15 +86,21 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         }
     };
     let cache = Cache::new(Cache::default_root());
-    let missing = packages
+    let names = packages
         .iter()
-        .filter(|package| !cache.has(&package.sha256));
-    if let (Some(first), count) = (missing.clone().next(), missing.count()) {
+        .map(|package| (&*package.name, &package.sha256));
+    let files = artifacts
+        .iter()
+        .map(|placed| (&*placed.file.name, &placed.file.sha256));
+    let blobs = images.iter().flat_map(|image| {
+        let blobs = image.blobs.iter();
+        blobs.map(|blob| (&*image.name, &blob.sha256))
+    });
+    let all = names.chain(files).chain(blobs);
+    let missing = all.filter(|(_, sha256)| !cache.has(sha256));
+    if let (Some((first, _)), count) = (missing.clone().next(), missing.count()) {
         return Err(report::plain(
-            format!(
-                "{count} packages of the image are not in the cache, {} among them",
-                first.name
-            ),
+            format!("{count} packages of the image are not in the cache, {first} among them"),
             Some(format!("fetch them: muster fetch {}", facts.stack.name)),
         ));
     }
@@ -98,6 +110,8 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         nodes: &nodes,
         packages: &packages,
         exclude: &facts.base.exclude,
+        artifacts: &artifacts,
+        images: &images,
         manifest: manifest.as_ref(),
     };
     let mut findings = inspection.run(&store).map_err(report::image)?;
@@ -141,6 +155,15 @@ struct Facts {
     base: Base,
 }
 
+/// What should be in an image.
+struct Expected {
+    packages: Vec<Package>,
+    artifacts: Vec<Placed>,
+    images: Vec<OciImage>,
+    /// The image's time, seconds since 1970.
+    epoch: i64,
+}
+
 fn facts(reader: &Reader, nodes: &BTreeMap<Vec<u8>, Node>) -> std::io::Result<Facts> {
     let wrong = |what: String| {
         let words = format!("it does not say what it is: /{FACTS} {what}");
@@ -176,8 +199,7 @@ fn manifest(image: &Path, role: &str) -> Option<Manifest> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// The packages of a role, and the time of its image.
-fn locked(path: &Path, facts: &Facts) -> miette::Result<(Vec<Package>, i64)> {
+fn locked(path: &Path, facts: &Facts, manifest: Option<&Manifest>) -> miette::Result<Expected> {
     let lock = Lock::read(path).map_err(|error| report::packages(error.into()))?;
     let role = &facts.role.name;
     let Some(closure) = lock.roles.get(role) else {
@@ -193,10 +215,27 @@ fn locked(path: &Path, facts: &Facts) -> miette::Result<(Vec<Package>, i64)> {
     let packages = keys.filter_map(|key| lock.package(&closure.base, key));
     let packages = packages.cloned().collect();
     let epoch = epoch(&lock, &facts.stack, &facts.role).map_err(report::image)?;
-    Ok((packages, epoch))
+    // Which file it is, the lock says; what became of it, the manifest, or else the image.
+    let mut artifacts = artifact::placed(&facts.stack, role, &lock).map_err(report::image)?;
+    let images = artifact::images(&facts.stack, role, &lock).map_err(report::image)?;
+    for placed in &mut artifacts {
+        let said = manifest
+            .into_iter()
+            .flat_map(|manifest| &manifest.inputs.artifacts);
+        let mut same = said.filter(|said| said.file.key() == placed.file.key());
+        if let Some(said) = same.next() {
+            placed.placing.clone_from(&said.placing);
+        }
+    }
+    Ok(Expected {
+        packages,
+        artifacts,
+        images,
+        epoch,
+    })
 }
 
-fn listed(manifest: &Manifest) -> Vec<Package> {
+fn listed(manifest: &Manifest) -> Expected {
     let packages = manifest.inputs.packages.iter().map(|input| Package {
         name: input.name.clone(),
         version: input.version.clone(),
@@ -208,7 +247,12 @@ fn listed(manifest: &Manifest) -> Vec<Package> {
         size: input.size,
         sha256: input.sha256.clone(),
     });
-    packages.collect()
+    Expected {
+        packages: packages.collect(),
+        artifacts: manifest.inputs.artifacts.clone(),
+        images: manifest.inputs.images.clone(),
+        epoch: manifest.epoch,
+    }
 }
 
 /// The image is the one that the manifest speaks of.
@@ -268,5 +312,11 @@ fn words(args: &Args, facts: &Facts, findings: &Findings) -> String {
         findings.changed.len(),
         findings.made.len()
     ));
+    if findings.placed > 0 {
+        text.push_str(&format!(
+            "  {} files of artifacts as placed\n",
+            findings.placed
+        ));
+    }
     text
 }

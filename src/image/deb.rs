@@ -5,7 +5,7 @@ use super::ar;
 use super::error::Error;
 use super::meter::{Meter, Metered};
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 
 /// Members of one archive. The largest packages of Debian and Ubuntu, icon themes and
@@ -181,7 +181,7 @@ pub fn plain<T>(
     read: impl FnOnce(&mut Tar) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let stream = Box::new(BufReader::with_capacity(256 * 1024, file));
-    with_tar(name, stream, "data.tar", room, read)
+    tar(name, "data.tar", stream, room, read)
 }
 
 /// Writes the data archive into `out` as tar has it. Its length, if all of it fits in `room`
@@ -192,7 +192,7 @@ pub fn unpack_data(
     room: u64,
     out: &mut impl Write,
 ) -> Result<Option<u64>, Error> {
-    unpacked(name, file, "data.tar", |stream| {
+    packed(name, file, "data.tar", |stream| {
         let written = std::io::copy(&mut stream.take(room), out);
         written
             .map(|bytes| (bytes < room).then_some(bytes))
@@ -218,35 +218,13 @@ fn with_member<T>(
     room: u64,
     read: impl FnOnce(&mut Tar) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    unpacked(name, file, member, |stream| {
-        with_tar(name, stream, member, room, read)
+    packed(name, file, member, |stream| {
+        tar(name, member, stream, room, read)
     })
 }
 
-/// Gives a tar archive to `read`, and after it makes sure that it ends properly.
-fn with_tar<'a, T>(
-    name: &'a str,
-    stream: Box<dyn Read + 'a>,
-    member: &'static str,
-    room: u64,
-    read: impl FnOnce(&mut Tar) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let meter = Meter::default();
-    let mut tar = Tar {
-        package: name,
-        member,
-        archive: tar::Archive::new(meter.on(stream)),
-        meter,
-        room,
-    };
-    let value = read(&mut tar)?;
-    let rest = std::io::copy(&mut tar.archive.into_inner(), &mut std::io::sink());
-    rest.map_err(|error| bad(name, truncated(member, &error)))?;
-    Ok(value)
-}
-
 /// Gives the tar archive that a member packs to `read`.
-fn unpacked<T>(
+fn packed<T>(
     name: &str,
     file: impl Read,
     member: &'static str,
@@ -271,22 +249,10 @@ fn unpacked<T>(
         };
         let plain = BufReader::with_capacity(64 * 1024, &mut members);
         let damaged = |error: std::io::Error| bad(truncated(member, &error));
-        return read(match suffix {
-            "" => Box::new(plain),
-            ".gz" => Box::new(flate2::bufread::GzDecoder::new(plain)),
-            ".xz" => {
-                let decoder = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0);
-                let decoder = decoder.map_err(|error| damaged(error.into()))?;
-                Box::new(liblzma::bufread::XzDecoder::new_stream(plain, decoder))
-            }
-            ".zst" => {
-                let mut decoder =
-                    zstd::stream::read::Decoder::with_buffer(plain).map_err(damaged)?;
-                decoder.window_log_max(ZSTD_WINDOW).map_err(damaged)?;
-                Box::new(decoder)
-            }
-            other => return Err(bad(format!("{member}{other}: unknown compression"))),
-        });
+        return match unpacked(suffix, plain).map_err(damaged)? {
+            Some(stream) => read(stream),
+            None => Err(bad(format!("{member}{suffix}: unknown compression"))),
+        };
     }
     Err(bad(format!("it has no {member}")))
 }
@@ -296,6 +262,54 @@ fn bad(name: &str, reason: String) -> Error {
         package: name.to_owned(),
         reason,
     }
+}
+
+/// What is in a file with this suffix; nothing where nobody knows.
+pub fn unpacked<'r>(
+    suffix: &str,
+    plain: impl BufRead + 'r,
+) -> std::io::Result<Option<Box<dyn Read + 'r>>> {
+    Ok(Some(match suffix {
+        "" => Box::new(plain),
+        // Some packers write one file as several, one after the other (RFC 1952, §2.2).
+        ".gz" => Box::new(flate2::bufread::MultiGzDecoder::new(plain)),
+        ".xz" => {
+            let decoder = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, 0)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(plain, decoder))
+        }
+        ".zst" => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(plain)?;
+            decoder.window_log_max(ZSTD_WINDOW)?;
+            Box::new(decoder)
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// Gives a tar archive, whose files may hold `room` bytes, to `read`, and after it makes sure
+/// that the stream ends properly.
+pub fn tar<T>(
+    name: &str,
+    member: &'static str,
+    stream: Box<dyn Read + '_>,
+    room: u64,
+    read: impl FnOnce(&mut Tar) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let meter = Meter::default();
+    let mut tar = Tar {
+        package: name,
+        member,
+        archive: tar::Archive::new(meter.on(stream)),
+        meter,
+        room,
+    };
+    let value = read(&mut tar)?;
+    let rest = std::io::copy(&mut tar.archive.into_inner(), &mut std::io::sink());
+    rest.map_err(|error| Error::Package {
+        package: name.to_owned(),
+        reason: truncated(member, &error),
+    })?;
+    Ok(value)
 }
 
 /// Fields of one deb822 paragraph, continuation lines kept as they stand.

@@ -1,5 +1,6 @@
 //! What can go wrong while an image is made, in the words a person reads.
 
+use super::artifact;
 use super::ordinary::Obstacle;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -70,6 +71,34 @@ pub enum Error {
         first: String,
         /// The other.
         second: String,
+    },
+    /// An artifact cannot be read, or holds nothing that is asked for.
+    #[error("the artifact {artifact}: {reason}")]
+    Artifact {
+        /// `service/name`.
+        artifact: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A member of an artifact that must not be placed.
+    #[error("the artifact {artifact}: refused to place {member}: {refusal}")]
+    Member {
+        /// `service/name`.
+        artifact: String,
+        /// Its path, as written in the archive or as it would be in the image.
+        member: String,
+        /// Why.
+        refusal: artifact::Refusal,
+    },
+    /// There is nobody whom an artifact could belong to.
+    #[error("the artifact {artifact} is to belong to {owner}: {reason}")]
+    Owner {
+        /// `service/name`.
+        artifact: String,
+        /// `user:group`.
+        owner: String,
+        /// Who there is not.
+        reason: String,
     },
     /// The lock names a package it does not describe.
     #[error("the lock's role {role} names {key}, which the lock does not describe")]
@@ -261,6 +290,21 @@ impl Error {
             }
             Error::Package { .. } | Error::Refused { .. } => {
                 "the file is the one that the archive's index names, so the archive itself is wrong: leave the package out, or pin another version of it with `muster lock STACK --update`, and tell whoever publishes the archive".into()
+            }
+            Error::Artifact { .. } => {
+                "the file is the one that the profile pins: look at what is in it (tar -tvf, unzip -l), change `strip`, `only`, `except` or `setuid`, or pin another version".into()
+            }
+            Error::Member { refusal, .. } => match refusal {
+                artifact::Refusal::SetId => {
+                    "if it is meant to have the rights of its owner, name it under `setuid`; else leave it out with `except`".into()
+                }
+                artifact::Refusal::Occupied(_) => {
+                    "artifacts replace nothing: choose another `to`, or leave it out with `except`; a file of an overlay is no obstacle, and wins".into()
+                }
+                _ => "leave it out with `except` if nobody needs it, and tell its publisher".into(),
+            },
+            Error::Owner { .. } => {
+                "accounts are made by packages, or by sysusers.d(5) in an overlay with an [[account]] in the base; or take another `owner`".into()
             }
             Error::Unlocked { .. } => {
                 "take the lock from version control, or remove it and run `muster lock STACK`".into()

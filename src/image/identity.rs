@@ -1,6 +1,7 @@
 //! Identities that follow from what goes into an image, so that the same inputs give the same
 //! image and different inputs never share an identity.
 
+use super::artifact;
 use super::disk::raw::data_ranges;
 use super::error::Error;
 use super::job::Job;
@@ -103,6 +104,13 @@ impl Job {
         }
         for package in self.packages(&closure.packages)? {
             add(&package.sha256);
+        }
+        // What the stack says of them is in it already; what they are is in the lock.
+        for placed in artifact::placed(&self.stack, &self.role, &self.lock)? {
+            add(&placed.file.sha256);
+        }
+        for image in artifact::images(&self.stack, &self.role, &self.lock)? {
+            image.blobs.iter().for_each(|blob| add(&blob.sha256));
         }
         Ok(hex::encode(hasher.finalize()))
     }

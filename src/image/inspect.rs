@@ -3,6 +3,7 @@
 
 pub mod boot;
 
+use super::artifact::Placed;
 use super::deb;
 use super::disk::gpt::{self, Table};
 use super::disk::image::{Part, Source};
@@ -12,7 +13,7 @@ use super::filesystem::ext4::read::{Kind, Node, Reader};
 use super::manifest::Manifest;
 use super::member::{self, Member, canonical};
 use super::store::Store;
-use crate::packages::lock::Package;
+use crate::packages::lock::{OciImage, Package};
 use crate::profile::Exclude;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -38,6 +39,8 @@ pub struct Findings {
     pub packages: usize,
     /// Files of packages whose content is the package's own.
     pub files: usize,
+    /// Files and links of artifacts and container images that are as they were placed.
+    pub placed: usize,
     /// What is not as it should be.
     pub problems: Vec<Problem>,
     /// Files of packages, as packaged, that scripts of packages made setuid or setgid.
@@ -101,6 +104,10 @@ pub struct Inspection<'a> {
     pub packages: &'a [Package],
     /// What images of its base do without.
     pub exclude: &'a Exclude,
+    /// The artifacts that should be there.
+    pub artifacts: &'a [Placed],
+    /// The container images that should be there.
+    pub images: &'a [OciImage],
     /// What the manifest beside the image says of overlays and the agent.
     pub manifest: Option<&'a Manifest>,
 }
@@ -111,6 +118,7 @@ impl Inspection<'_> {
         let mut findings = Findings {
             packages: 0,
             files: 0,
+            placed: 0,
             problems: Vec::new(),
             raised: Vec::new(),
             changed: Vec::new(),
@@ -158,6 +166,7 @@ impl Inspection<'_> {
             }
             known.insert(path.into_bytes());
         }
+        self.artifacts(store, &overlay, &mut known, &mut findings)?;
         self.others(&known, &overlay, &mut findings)?;
         Ok(findings)
     }
@@ -285,7 +294,7 @@ impl Inspection<'_> {
         Ok(())
     }
 
-    fn digest(&self, node: &Node) -> Result<[u8; 32], Error> {
+    pub(super) fn digest(&self, node: &Node) -> Result<[u8; 32], Error> {
         let mut hasher = Sha256::new();
         self.root
             .content(node.ino, &mut |part| hasher.update(part))
@@ -308,7 +317,7 @@ enum Verdict {
 }
 
 impl Findings {
-    fn problem(&mut self, subject: &str, what: &str) {
+    pub(super) fn problem(&mut self, subject: &str, what: &str) {
         let path = subject.contains('/');
         self.problems.push(Problem {
             subject: format!("{}{subject}", if path { "/" } else { "" }),

@@ -1,7 +1,9 @@
 //! `<role>.manifest.json`: what an image was made from, and what came out.
 
+use super::artifact::Placed;
 use super::job::Format;
 use super::layout::Partition;
+use crate::packages::lock::OciImage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -50,6 +52,12 @@ pub struct Inputs {
     pub request: String,
     /// Packages in unpack order.
     pub packages: Vec<Input>,
+    /// Artifacts in the order in which they were placed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Placed>,
+    /// Container images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<OciImage>,
 }
 
 /// One package.

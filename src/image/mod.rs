@@ -15,6 +15,7 @@ pub mod compare;
 pub mod confine;
 pub mod configure;
 pub mod ar;
+pub mod artifact;
 pub mod deb;
 pub mod diversion;
 pub mod dpkg;

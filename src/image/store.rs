@@ -121,37 +121,43 @@ impl Store {
 
     /// Opens a pinned package without looking at it.
     pub fn package(&self, package: &Package) -> Result<File, Error> {
-        open(&self.directory, package)
+        open(&self.directory, &package.key(), &package.sha256)
     }
 
     /// Opens a pinned package after comparing its size and SHA-256 with the lock.
     pub fn verified(&self, package: &Package) -> Result<File, Error> {
-        let mut file = self.package(package)?;
+        self.verified_file(&package.key(), &package.sha256)
+    }
+
+    /// The same for anything that is pinned under a SHA-256 (hex), `called` so.
+    pub fn verified_file(&self, called: &str, sha256: &str) -> Result<File, Error> {
+        let mut file = open(&self.directory, called, sha256)?;
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 128 * 1024];
         loop {
             let read = file
                 .read(&mut buffer)
-                .map_err(Error::io("cannot read", &package.path))?;
+                .map_err(Error::io("cannot read", called))?;
             if read == 0 {
                 break;
             }
             hasher.update(&buffer[..read]);
         }
         let found = hex::encode(hasher.finalize());
-        if found != package.sha256 {
+        if found != sha256 {
             return Err(Error::Digest {
-                package: package.key(),
+                package: called.to_owned(),
                 found,
-                wanted: package.sha256.clone(),
+                wanted: sha256.to_owned(),
             });
         }
-        self.package(package)
+        open(&self.directory, called, sha256)
     }
 }
 
-fn open(directory: &OwnedFd, package: &Package) -> Result<File, Error> {
-    let name = format!("{}/{}", &package.sha256[..2], package.sha256);
+/// Opens what is pinned under a SHA-256 (hex) without looking at it; `called` so.
+fn open(directory: &OwnedFd, called: &str, sha256: &str) -> Result<File, Error> {
+    let name = format!("{}/{sha256}", &sha256[..2]);
     match openat(
         directory,
         name.as_str(),
@@ -160,7 +166,7 @@ fn open(directory: &OwnedFd, package: &Package) -> Result<File, Error> {
     ) {
         Ok(descriptor) => Ok(File::from(descriptor)),
         Err(nix::Error::ENOENT) => Err(Error::NotCached {
-            package: package.key(),
+            package: called.to_owned(),
         }),
         Err(errno) => Err(Error::io("cannot read", name)(errno.into())),
     }
@@ -246,7 +252,7 @@ impl Ahead {
     }
 
     fn unpack(&self, directory: &OwnedFd, package: &Package, room: u64) -> Option<(File, u64)> {
-        let packed = open(directory, package).ok()?;
+        let packed = open(directory, &package.key(), &package.sha256).ok()?;
         let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let mut file = File::from(openat(&self.folder, ".", flags, mode).ok()?);

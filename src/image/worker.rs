@@ -1,5 +1,6 @@
 //! The process that makes one image, alone in its namespaces.
 
+use super::artifact::{self, Places};
 use super::assemble::Disk;
 use super::cleanup;
 use super::configure::{Tools, settle_accounts};
@@ -127,6 +128,7 @@ fn make(job: &Job, path: &Path) -> Result<(), Error> {
         step("make the initial RAM filesystem");
         initramfs::generate(&programs)?;
     }
+    place(job, &store, &programs, &step)?;
     let loader = Loader::make(&programs, &job.base()?.family)?;
     cleanup::clean(job.epoch / 86_400)?;
     fence.lower()?;
@@ -174,6 +176,32 @@ fn make(job: &Job, path: &Path) -> Result<(), Error> {
         .map_err(Error::io("cannot write", MANIFEST))?;
     step("done");
     Ok(())
+}
+
+/// Puts the artifacts and container images of the role into the root that this process has
+/// entered: after the accounts of overlays are made, whose they may be.
+fn place(job: &Job, store: &Store, programs: &Programs, step: &dyn Fn(&str)) -> Result<(), Error> {
+    let artifacts = artifact::placed(&job.stack, &job.role, &job.lock)?;
+    let images = artifact::images(&job.stack, &job.role, &job.lock)?;
+    if artifacts.is_empty() && images.is_empty() {
+        return Ok(());
+    }
+    step(&format!(
+        "place {} artifacts and {} container images",
+        artifacts.len(),
+        images.len()
+    ));
+    let overlay = job.overlay()?;
+    let overlay = overlay.keys().copied();
+    let places = Places::new(Path::new("/"), store, overlay, job.epoch);
+    artifacts.iter().try_for_each(|one| places.artifact(one))?;
+    images.iter().try_for_each(|one| places.image(one))?;
+    // Libraries below /usr/local are looked for in the same list as those of packages.
+    let tool = "/usr/sbin/ldconfig";
+    match Path::new(tool).exists() {
+        true => programs.run("listing the libraries", &[tool]),
+        false => Ok(()),
+    }
 }
 
 /// Makes a file of the staging folder, for whom the caller's umask lets read it.
@@ -237,6 +265,8 @@ fn manifest(
             overlay: overlay.collect(),
             request: job.lock.request.clone(),
             packages: packages.collect(),
+            artifacts: artifact::placed(&job.stack, &job.role, &job.lock)?,
+            images: artifact::images(&job.stack, &job.role, &job.lock)?,
         },
         outputs,
         format: job.format,

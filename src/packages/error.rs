@@ -6,9 +6,12 @@ use super::apt::mirror::PreferencesError;
 use super::apt::openpgp::OpenPgpError;
 use super::apt::order::Cycle;
 use super::apt::resolver::{Cause, Unsatisfied};
+use super::artifact::ArtifactError;
 use super::download::DownloadError;
 use super::http::HttpError;
 use super::lock::LockError;
+use super::oci::OciError;
+use super::oci::registry::RegistryError;
 
 /// Any failure of this room.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +78,38 @@ pub enum PackagesError {
         /// Why.
         source: DownloadError,
     },
+    /// An artifact cannot be locked or taken.
+    #[error("the artifact {artifact}: {source}")]
+    Artifact {
+        /// `service/name`.
+        artifact: String,
+        /// Why.
+        source: Box<ArtifactError>,
+    },
+    /// A container image cannot be locked.
+    #[error("the container image {image}: {source}")]
+    Oci {
+        /// `service/name`.
+        image: String,
+        /// Why.
+        source: OciError,
+    },
+    /// A locked artifact did not arrive.
+    #[error("the artifact {artifact} cannot be fetched: {source}")]
+    FetchArtifact {
+        /// `service/name`.
+        artifact: String,
+        /// Why.
+        source: DownloadError,
+    },
+    /// A part of a locked container image did not arrive.
+    #[error("the container image {image} cannot be fetched: {source}")]
+    FetchOci {
+        /// `service/name`.
+        image: String,
+        /// Why.
+        source: RegistryError,
+    },
     /// `--offline`, and files are missing.
     #[error("the cache lacks {} of the locked files, and --offline forbids to fetch them: {}", missing.len(), some(missing))]
     Offline {
@@ -101,7 +136,7 @@ impl PackagesError {
             PackagesError::Lock(LockError::Parse { .. })
                 | PackagesError::Preferences(_)
                 | PackagesError::Accounts { .. }
-        )
+        ) || matches!(self, PackagesError::Artifact { source, .. } if source.is_about_supplied())
     }
 
     /// What a person can do about it.
@@ -142,6 +177,10 @@ impl PackagesError {
             PackagesError::Fetch { .. } => Some(
                 "try another mirror with --mirror URL; what was fetched so far is kept. A file that is gone from the archive needs `muster lock STACK --update`",
             ),
+            PackagesError::Artifact { source, .. } => artifact_hint(source),
+            PackagesError::Oci { source, .. } => oci_hint(source),
+            PackagesError::FetchArtifact { source, .. } => Some(publisher_hint(source)),
+            PackagesError::FetchOci { source, .. } => Some(registry_hint(source)),
             PackagesError::Offline { .. } => {
                 Some("run `muster fetch STACK` once without --offline")
             }
@@ -190,6 +229,78 @@ fn cache_hint(source: &std::io::Error) -> &'static str {
             "the disk is full: see where with df -h, make room and run the same command again, which goes on where it stopped; or set XDG_CACHE_HOME to a folder with room"
         }
         false => "set XDG_CACHE_HOME to a folder of yours",
+    }
+}
+
+fn artifact_hint(error: &ArtifactError) -> Option<&'static str> {
+    Some(match error {
+        ArtifactError::Http(HttpError::Missing { .. }) => {
+            "publishers move what they have published: see on their pages where it is now, and change the URL in the service"
+        }
+        ArtifactError::Http(_) => PUBLISHER_HINT,
+        ArtifactError::Download(source) => publisher_hint(source),
+        ArtifactError::Offline { .. } => "run `muster lock STACK` once without --offline",
+        ArtifactError::Checksums { .. } => {
+            "see with a browser what the file says, and whether `checksums` names the right one"
+        }
+        ArtifactError::Differs { .. } | ArtifactError::Signature { .. } => {
+            "either the profile pins another file than its publisher offers, or one of the two is tampered with: ask the publisher before you change the profile"
+        }
+        ArtifactError::NotSupplied { .. } => {
+            "this file is not for everybody: get it from its publisher and put it there, or name the folder where it is with --artifacts DIR"
+        }
+        ArtifactError::OtherFile { .. } => {
+            "put the file there that the profile means; or, if this is a newer one, change `size` and `sha256` in the service, and run `muster lock STACK --update`"
+        }
+        ArtifactError::Unreadable { .. } => "see who may read it: ls -l that path",
+        ArtifactError::Cache { source, .. } => cache_hint(source),
+    })
+}
+
+const PUBLISHER_HINT: &str = "see whether this computer is online, and try again in a while; what was fetched so far is kept";
+
+/// What to do about an artifact that did not arrive.
+fn publisher_hint(error: &DownloadError) -> &'static str {
+    match error {
+        DownloadError::Cache { source, .. } => cache_hint(source),
+        DownloadError::Http(HttpError::Tls { .. }) => TLS_HINT,
+        DownloadError::Http(HttpError::Missing { .. }) => {
+            "publishers move what they have published: see on their pages where it is now, change the URL in the service, and run `muster lock STACK`"
+        }
+        wrong if wrong.is_wrong_content() => {
+            "its publisher has put another file there, or it is tampered with: ask the publisher before you change `size` and `sha256` in the service. Nothing of the file was kept"
+        }
+        _ => PUBLISHER_HINT,
+    }
+}
+
+fn oci_hint(error: &OciError) -> Option<&'static str> {
+    Some(match error {
+        OciError::Registry(source) => registry_hint(source),
+        OciError::Digest { .. } | OciError::Size { .. } => {
+            "the registry is damaged or tampered with; nothing of it was kept"
+        }
+        OciError::Unusable { .. } => "name another image in the service, by its digest",
+        OciError::Offline { .. } => "run `muster lock STACK` once without --offline",
+        OciError::Cache { source, .. } => cache_hint(source),
+    })
+}
+
+/// What to do about a registry that does not give an image.
+fn registry_hint(error: &RegistryError) -> &'static str {
+    match error {
+        RegistryError::Login { .. } => {
+            "images are pulled without a login: copy it to a registry that gives it to everybody, and name it there"
+        }
+        RegistryError::Download(DownloadError::Http(HttpError::Missing { .. })) => {
+            "registries forget images that nothing names any more: see whether the name is right, and take the digest of one that is there"
+        }
+        RegistryError::Download(DownloadError::Http(HttpError::Tls { .. })) => TLS_HINT,
+        RegistryError::Download(DownloadError::Cache { source, .. }) => cache_hint(source),
+        RegistryError::Download(wrong) if wrong.is_wrong_content() => {
+            "the registry is damaged or tampered with; nothing of it was kept"
+        }
+        RegistryError::Download(_) => PUBLISHER_HINT,
     }
 }
 

@@ -1,11 +1,15 @@
 //! Everything a lock names, into the cache: in parallel, resumed, verified.
 
 use super::apt::mirror::Mirrors;
+use super::artifact::ArtifactError;
 use super::cache::Cache;
 use super::download::{DownloadError, Wanted, download};
 use super::error::PackagesError;
 use super::http::{HttpError, Transport};
-use super::lock::{Lock, Package};
+use super::lock::{Artifact, Blob, Lock, OciImage, Package};
+use super::oci::OciError;
+use super::oci::registry::Registry;
+use crate::profile::artifact::Reference;
 use indicatif::ProgressBar;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -26,57 +30,98 @@ pub struct Fetched {
     pub fetched_bytes: u64,
 }
 
+/// Something that a lock names.
+struct File<'l> {
+    /// For people.
+    name: String,
+    sha256: &'l str,
+    size: u64,
+    place: Place<'l>,
+}
+
+/// Where it is fetched from.
+#[derive(Clone, Copy)]
+enum Place<'l> {
+    Archive(&'l Package),
+    Publisher(&'l Artifact),
+    Registry(&'l OciImage, &'l Blob),
+}
+
+/// Every file that a lock names, once.
+fn files(lock: &Lock) -> BTreeMap<&str, File<'_>> {
+    let packages = lock.packages.iter().map(|package| File {
+        name: package.key(),
+        sha256: &package.sha256,
+        size: package.size,
+        place: Place::Archive(package),
+    });
+    let artifacts = lock.artifacts.iter().map(|artifact| File {
+        name: artifact.key(),
+        sha256: &artifact.sha256,
+        size: artifact.size,
+        place: Place::Publisher(artifact),
+    });
+    let blobs = lock.images.iter().flat_map(|image| {
+        image.blobs.iter().map(move |blob| File {
+            name: image.key(),
+            sha256: &blob.sha256,
+            size: blob.size,
+            place: Place::Registry(image, blob),
+        })
+    });
+    let all = packages.chain(artifacts).chain(blobs);
+    all.map(|file| (file.sha256, file)).collect()
+}
+
 /// Makes sure that the cache holds every file of `lock`, fetching what is missing from
-/// `mirrors`; with `None` (`--offline`) anything missing is an error. `progress` counts bytes.
+/// `mirrors`, publishers and registries; with `None` (`--offline`) anything missing is an error.
+/// `progress` counts bytes. What people supply is there already
+/// ([`supply`](super::artifact::supply)).
 pub fn fetch(
     lock: &Lock,
     cache: &Cache,
     mirrors: Option<&Mirrors>,
     progress: &ProgressBar,
 ) -> Result<Fetched, PackagesError> {
-    let files: BTreeMap<&str, &Package> = lock
-        .packages
-        .iter()
-        .map(|package| (package.sha256.as_str(), package))
-        .collect();
-    let mut missing: Vec<&Package> = files
+    let files = files(lock);
+    let mut missing: Vec<&File> = files
         .values()
-        .copied()
-        .filter(|package| !cache.has(&package.sha256))
+        .filter(|file| !cache.has(file.sha256))
         .collect();
-    let bytes = |packages: &mut dyn Iterator<Item = &Package>| packages.map(|p| p.size).sum();
     let done = Fetched {
         files: files.len(),
-        bytes: bytes(&mut files.values().copied()),
+        bytes: files.values().map(|file| file.size).sum(),
         fetched_files: missing.len(),
-        fetched_bytes: bytes(&mut missing.iter().copied()),
+        fetched_bytes: missing.iter().map(|file| file.size).sum(),
     };
-    for package in files.values() {
-        cache.touch(&package.sha256);
+    for file in files.values() {
+        cache.touch(file.sha256);
     }
     if missing.is_empty() {
         return Ok(done);
     }
     let Some(mirrors) = mirrors else {
-        let mut names: Vec<String> = missing.iter().map(|package| package.key()).collect();
+        let mut names: Vec<String> = missing.iter().map(|file| file.name.clone()).collect();
         names.sort();
         return Err(PackagesError::Offline { missing: names });
     };
     // The last to be taken are the smallest, so that no connection works alone at the end.
-    missing.sort_by(|left, right| (left.size, &left.sha256).cmp(&(right.size, &right.sha256)));
+    missing.sort_by(|left, right| (left.size, left.sha256).cmp(&(right.size, right.sha256)));
     progress.set_length(done.fetched_bytes);
     let queue = Mutex::new(missing);
     let failure = Mutex::new(None);
+    let transport = Transport::default();
     let places = Places {
         cache,
         mirrors,
-        transport: Transport::default(),
+        registries: registries(lock, &transport)?,
+        transport,
     };
     std::thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
             scope.spawn(|| {
-                while let Some(package) = next(&queue) {
-                    let result = places.one(lock, package, progress);
+                while let Some(file) = next(&queue) {
+                    let result = places.one(lock, file, progress);
                     if let Err(error) = result {
                         if let Ok(mut queue) = queue.lock() {
                             queue.clear();
@@ -95,19 +140,68 @@ pub fn fetch(
     }
 }
 
-fn next<'l>(queue: &Mutex<Vec<&'l Package>>) -> Option<&'l Package> {
+fn next<'q, 'l>(queue: &Mutex<Vec<&'q File<'l>>>) -> Option<&'q File<'l>> {
     queue.lock().ok()?.pop()
+}
+
+/// The registries of a lock's images, by what the images are called: all parts of one are asked
+/// for with one token.
+fn registries<'l>(
+    lock: &'l Lock,
+    transport: &Transport,
+) -> Result<BTreeMap<&'l str, Registry>, PackagesError> {
+    let images = lock.images.iter().map(|image| {
+        let unusable = |reason: &str| PackagesError::Oci {
+            image: image.key(),
+            source: OciError::Unusable {
+                url: image.image.clone(),
+                reason: reason.to_owned(),
+            },
+        };
+        let reference = Reference::parse(&image.image).map_err(unusable)?;
+        Ok((&*image.image, Registry::of(&reference, transport.clone())))
+    });
+    images.collect()
 }
 
 /// Where files come from and go to.
 struct Places<'a> {
     cache: &'a Cache,
     mirrors: &'a Mirrors,
+    registries: BTreeMap<&'a str, Registry>,
     transport: Transport,
 }
 
 impl Places<'_> {
-    fn one(
+    fn one(&self, lock: &Lock, file: &File, progress: &ProgressBar) -> Result<(), PackagesError> {
+        match file.place {
+            Place::Archive(package) => self.package(lock, package, progress),
+            Place::Publisher(artifact) => {
+                let Some(url) = &artifact.url else {
+                    return Err(artifact.failed(ArtifactError::NotSupplied {
+                        file: artifact.file.clone().unwrap_or_default(),
+                        folder: "artifacts".into(),
+                    }));
+                };
+                let fetched = self.from(url, &artifact.sha256, artifact.size, progress);
+                fetched.map_err(|source| PackagesError::FetchArtifact {
+                    artifact: artifact.key(),
+                    source,
+                })
+            }
+            Place::Registry(image, blob) => {
+                let registry = &self.registries[&*image.image];
+                let told = |bytes| tell(progress, bytes);
+                let fetched = registry.fetch(self.cache, blob, &told);
+                fetched.map_err(|source| PackagesError::FetchOci {
+                    image: image.key(),
+                    source,
+                })
+            }
+        }
+    }
+
+    fn package(
         &self,
         lock: &Lock,
         package: &Package,
@@ -115,10 +209,11 @@ impl Places<'_> {
     ) -> Result<(), PackagesError> {
         let mirror = self.mirrors.url(&package.base, &package.archive);
         let url = format!("{}/{}", mirror.unwrap_or_default(), package.path);
-        let result = match self.from(&url, package, progress) {
+        let from = |url: &str| self.from(url, &package.sha256, package.size, progress);
+        let result = match from(&url) {
             Err(DownloadError::Http(HttpError::Missing { url, status })) => {
                 match self.snapshot(lock, package) {
-                    Some(snapshot) => self.from(&snapshot, package, progress),
+                    Some(snapshot) => from(&snapshot),
                     None => Err(HttpError::Missing { url, status }.into()),
                 }
             }
@@ -133,17 +228,15 @@ impl Places<'_> {
     fn from(
         &self,
         url: &str,
-        package: &Package,
+        sha256: &str,
+        size: u64,
         progress: &ProgressBar,
     ) -> Result<(), DownloadError> {
         let wanted = Wanted {
-            sha256: package.sha256.clone(),
-            size: package.size,
+            sha256: sha256.to_owned(),
+            size,
         };
-        let told = |bytes: i64| match u64::try_from(bytes) {
-            Ok(more) => progress.inc(more),
-            Err(_) => progress.dec(bytes.unsigned_abs()),
-        };
+        let told = |bytes| tell(progress, bytes);
         download(&self.transport, self.cache, url, &wanted, &told)
     }
 
@@ -156,5 +249,12 @@ impl Places<'_> {
         let date = release.date.parse().ok()?;
         self.mirrors
             .snapshot(&package.base, &package.archive, &package.path, date)
+    }
+}
+
+fn tell(progress: &ProgressBar, bytes: i64) {
+    match u64::try_from(bytes) {
+        Ok(more) => progress.inc(more),
+        Err(_) => progress.dec(bytes.unsigned_abs()),
     }
 }

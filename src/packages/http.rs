@@ -41,6 +41,8 @@ impl Default for Patience {
 pub struct Transport {
     agent: ureq::Agent,
     patience: Patience,
+    /// Sent with every request; a redirect is followed without `Authorization`.
+    headers: Vec<(&'static str, String)>,
 }
 
 /// An answer that has begun.
@@ -72,6 +74,14 @@ pub enum HttpError {
         url: String,
         /// Status code.
         status: u16,
+    },
+    /// The server wants to know who asks.
+    #[error("{url}: HTTP 401")]
+    Unauthorized {
+        /// URL.
+        url: String,
+        /// Its `WWW-Authenticate` header.
+        challenge: String,
     },
     /// The mirror resumes elsewhere than it was asked to.
     #[error("{url}: the mirror sends another part of the file than it was asked for")]
@@ -195,7 +205,18 @@ impl Transport {
             .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        Transport { agent, patience }
+        Transport {
+            agent,
+            patience,
+            headers: Vec::new(),
+        }
+    }
+
+    /// The same client, which sends one header more.
+    pub fn with_header(&self, name: &'static str, value: &str) -> Transport {
+        let mut other = self.clone();
+        other.headers.push((name, value.to_owned()));
+        other
     }
 
     /// Starts to read a URL at `offset`.
@@ -209,6 +230,9 @@ impl Transport {
             });
         }
         let mut request = self.agent.get(url);
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
         if offset > 0 {
             request = request.header("Range", format!("bytes={offset}-"));
         }
@@ -224,6 +248,7 @@ impl Transport {
             .and_then(|value| value.strip_prefix("bytes "))
             .and_then(|value| value.split('-').next())
             .and_then(|value| value.parse::<u64>().ok());
+        let challenge = header("WWW-Authenticate").map(str::to_owned);
         let length = header("Content-Length").and_then(|value| value.parse().ok());
         let body = Box::new(response.into_body().into_reader());
         let reply = |offset| Reply {
@@ -236,6 +261,10 @@ impl Transport {
             200 => Ok(reply(0)),
             206 if starts_at == Some(offset) => Ok(reply(offset)),
             206 => Err(HttpError::Part { url }),
+            401 if challenge.is_some() => Err(HttpError::Unauthorized {
+                url,
+                challenge: challenge.unwrap_or_default(),
+            }),
             404 | 410 => Err(HttpError::Missing { url, status }),
             _ => Err(HttpError::Status { url, status }),
         }

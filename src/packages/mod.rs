@@ -1,12 +1,14 @@
 //! A stack to a [`lock::Lock`] to verified files in the [`cache::Cache`].
 
 pub mod apt;
+pub mod artifact;
 pub mod cache;
 pub mod download;
 pub mod error;
 pub mod fetch;
 pub mod http;
 pub mod lock;
+pub mod oci;
 
 use sha2::{Digest, Sha256};
 use std::io::Write;

@@ -161,6 +161,22 @@ fn read_service(
     }
     same_name(notes, &format!("{path}/service/name"), &service.name, name);
     service.overlay = overlay(source, notes, name)?;
+    for (index, artifact) in service.artifacts.iter_mut().enumerate() {
+        let keys = &mut artifact.proof.keys;
+        if keys.is_empty() {
+            continue;
+        }
+        let file = format!("profiles/services/{keys}");
+        match source.read(&file)? {
+            Some(found) => *keys = found.text.content.to_string(),
+            None => notes.problem(
+                &format!("{path}/artifact/{index}/keys"),
+                format!("there is no file `{file}`"),
+                format!("it holds the certificates that sign `{}`", artifact.name),
+                None,
+            ),
+        }
+    }
     Ok(Some((service, brought)))
 }
 

@@ -1,5 +1,6 @@
 //! Text to a checked [`Stack`] value. Reads files, and does nothing else.
 
+pub mod artifact;
 pub mod interfaces;
 pub mod model;
 pub mod probe_kinds;

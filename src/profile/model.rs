@@ -4,6 +4,7 @@
 //! known. Strings marked *template* are minijinja source rendered on the host at bring-up;
 //! what they may name is listed in [`crate::bringup::context`].
 
+use super::artifact::{Artifact, OciImage};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -138,6 +139,12 @@ pub struct Service {
     /// configure, and a change of them configures these anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub early: Vec<String>,
+    /// Files of their publishers, put into the image in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+    /// Container images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub oci: Vec<OciImage>,
     /// What survives a new root.
     pub state: Vec<State>,
     /// Typed settings with defaults.

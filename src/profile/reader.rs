@@ -239,6 +239,21 @@ impl<'d> Table<'d> {
         }
     }
 
+    /// A number of bytes, at least one.
+    pub fn bytes(&self, key: &str) -> Option<u64> {
+        let value = self.ask(key)?;
+        let number = match value.get_ref() {
+            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        };
+        // TOML's own integers end there.
+        let sound = number.filter(|bytes| (1..=i64::MAX.unsigned_abs()).contains(bytes));
+        if sound.is_none() {
+            self.wrong(key, value, "a number of bytes, at least 1");
+        }
+        sound
+    }
+
     /// A list of texts; empty when absent. A single text counts as a list of one.
     pub fn texts(&self, key: &str) -> Vec<String> {
         let Some(value) = self.ask(key) else {

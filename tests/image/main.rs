@@ -13,6 +13,8 @@ mod key;
 #[path = "../packages/server.rs"]
 mod server;
 
+mod archives;
+mod artifacts;
 mod capabilities;
 mod excluded;
 mod host;

@@ -9,11 +9,16 @@ use std::process::{Command, Output, Stdio};
 /// A cache of its own, with the package files of everybody.
 pub struct Cache(PathBuf);
 
+/// Where that of whoever runs the tests is.
+fn common() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from)
+}
+
 impl Cache {
     /// Below a folder, empty but for the package files.
     pub fn below(folder: &Path) -> Cache {
-        let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
-        let common = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
+        let common = common();
         let cache = Cache(folder.join("cache"));
         fs::create_dir_all(cache.0.join("muster")).expect("made");
         for name in ["sha256", "release"] {
@@ -21,6 +26,11 @@ impl Cache {
             std::os::unix::fs::symlink(common.join("muster").join(name), link).expect("linked");
         }
         cache
+    }
+
+    /// The one of whoever runs the tests.
+    pub fn of_everybody() -> Cache {
+        Cache(common())
     }
 
     /// `muster ARGS…` where the images and their lock are.

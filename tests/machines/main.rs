@@ -8,6 +8,7 @@ mod apt;
 #[path = "../packages/archive.rs"]
 #[allow(dead_code)]
 mod archive;
+mod artifacts;
 mod browser;
 mod cache;
 mod contents;

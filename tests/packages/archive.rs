@@ -288,6 +288,7 @@ impl Miniature {
                 offline,
                 previous,
                 update,
+                supplied: std::path::Path::new("artifacts"),
                 now: moment(day),
             },
         )

@@ -44,6 +44,7 @@ fn compare(base: &str) {
                 offline: false,
                 previous: None,
                 update: true,
+                supplied: std::path::Path::new("artifacts"),
                 now: jiff::Timestamp::now(),
             },
         )

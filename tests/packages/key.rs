@@ -1,14 +1,15 @@
 //! Throw-away OpenPGP keys, good and bad, and what they sign.
 
 use pgp::composed::{
-    ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedKeyDetails,
-    SignedPublicKey, SignedPublicSubKey,
+    ArmorOptions, CleartextSignedMessage, DetachedSignature, KeyType, SecretKeyParamsBuilder,
+    SignedKeyDetails, SignedPublicKey, SignedPublicSubKey,
 };
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{
     KeyFlags, PublicKey, PublicSubkey, SecretKey, Signature, SignatureConfig, SignatureType,
     Subpacket, SubpacketData, UserId,
 };
+use pgp::ser::Serialize;
 use pgp::types::{Duration, KeyDetails, Password, SignedUser, SigningKey, Tag, Timestamp};
 
 /// 2026-01-01T00:00:00Z: when every key is made.
@@ -144,6 +145,16 @@ impl Key {
         }
     }
 
+    /// A signature of a file, to lie beside it: binary and armoured, a day after [`MADE`].
+    pub fn sign_beside(&self, content: &[u8], digest: HashAlgorithm) -> (Vec<u8>, String) {
+        let signature = match &self.signer {
+            Signer::Primary => beside(&self.primary, content, digest),
+            Signer::Subkey(key) => beside(key.as_ref(), content, digest),
+        };
+        let armoured = signature.to_armored_string(ArmorOptions::default());
+        (signature.to_bytes().unwrap(), armoured.unwrap())
+    }
+
     /// Signs a text as `InRelease`, at `MADE` and `after` seconds.
     pub fn sign(
         &self,
@@ -275,6 +286,11 @@ fn config_at(
     let issuer = SubpacketData::IssuerKeyId(key.legacy_key_id());
     config.unhashed_subpackets = vec![Subpacket::regular(issuer).unwrap()];
     config
+}
+
+fn beside(key: &impl SigningKey, content: &[u8], digest: HashAlgorithm) -> DetachedSignature {
+    let config = config_at(SignatureType::Binary, key, digest, vec![], DAY);
+    DetachedSignature::new(config.sign(key, &Password::empty(), content).unwrap())
 }
 
 fn clearsign(

@@ -50,6 +50,7 @@ fn recovers(mini: &Miniature) {
         offline: false,
         previous: None,
         update: false,
+        supplied: std::path::Path::new("artifacts"),
         now: moment(11),
     };
     let lock = lock_stack(&request, &options).unwrap().lock;

@@ -4,9 +4,11 @@
 
 mod apt;
 mod archive;
+mod artifacts;
 mod bases;
 mod closure_equals_apt;
 mod downloads;
+mod images;
 mod indexes;
 mod key;
 mod liar;

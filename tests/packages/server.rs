@@ -41,6 +41,27 @@ pub enum Mood {
     Leaving,
     /// Thinks before each answer.
     Slow,
+    /// Gives what is below `/v2/` to who has a token, as registries of container images do.
+    Guarded(Guard),
+}
+
+/// How a registry asks who is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// Has a token for anybody.
+    Token,
+    /// Takes each token once.
+    Once,
+    /// Has tokens, and takes none.
+    Never,
+    /// Wants a name and a password.
+    Password,
+    /// Says that its tokens are in a file of the workstation.
+    Lure,
+    /// Answers with something that is no token.
+    Nonsense,
+    /// Has a token, and sends on to another host, which wants to see none.
+    Elsewhere,
 }
 
 /// Longer than any test waits.
@@ -95,10 +116,17 @@ fn answer(
         let first = lines.next()?.ok()?;
         let mut path = first.split(' ').nth(1)?.to_owned();
         let mut from = 0;
+        let (mut host, mut token) = (String::new(), None);
         loop {
             let line = lines.next()?.ok()?.to_ascii_lowercase();
             if let Some(range) = line.strip_prefix("range: bytes=") {
                 from = range.trim_end_matches('-').parse().ok()?;
+            }
+            if let Some(name) = line.strip_prefix("host: ") {
+                host = name.to_owned();
+            }
+            if let Some(value) = line.strip_prefix("authorization: ") {
+                token = Some(value.to_owned());
             }
             if line.is_empty() {
                 break;
@@ -128,6 +156,12 @@ fn answer(
                 continue;
             }
             path = rest;
+        }
+        if let Mood::Guarded(guard) = mood
+            && let Some(answer) = guarded(guard, &path, &host, token.as_deref(), log)
+        {
+            stream.write_all(answer.as_bytes()).ok()?;
+            continue;
         }
         if mood == Mood::Luring {
             stream
@@ -222,4 +256,67 @@ fn answer(
         }
         stream.write_all(body).ok()?;
     }
+}
+
+/// What a registry says before it gives anything; nothing to who may have it.
+fn guarded(
+    guard: Guard,
+    path: &str,
+    host: &str,
+    token: Option<&str>,
+    log: &Mutex<Vec<String>>,
+) -> Option<String> {
+    let asked = |what: &str| {
+        let log = log.lock().unwrap();
+        log.iter().filter(|entry| entry.starts_with(what)).count()
+    };
+    if path.starts_with("/token") {
+        let body = match guard {
+            Guard::Nonsense => "<html>".to_owned(),
+            _ => format!("{{\"token\":\"t{}\"}}", asked("/token")),
+        };
+        let length = body.len();
+        return Some(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+    }
+    let refused = |head: &str| Some(format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n"));
+    if path.starts_with("/cdn/") {
+        return token.and_then(|_| refused("400 Bad Request"));
+    }
+    let newest = format!("bearer t{}", asked("/token"));
+    let good = match guard {
+        Guard::Once => {
+            token == Some(&newest) && {
+                let mut log = log.lock().unwrap();
+                let used = log.contains(&newest);
+                log.push(newest);
+                !used
+            }
+        }
+        Guard::Token | Guard::Elsewhere => token == Some(&newest),
+        _ => false,
+    };
+    if good {
+        let digest = path.strip_prefix("/v2/tools/app/blobs/");
+        return match (guard, digest) {
+            (Guard::Elsewhere, Some(digest)) => {
+                // The same computer by another name.
+                let port = host.rsplit(':').next().unwrap();
+                let to = format!("http://localhost:{port}/cdn/{digest}");
+                refused(&format!("307 Temporary Redirect\r\nLocation: {to}"))
+            }
+            _ => None,
+        };
+    }
+    let challenge = match guard {
+        Guard::Password => "Basic realm=\"mini\"".to_owned(),
+        Guard::Lure => "Bearer realm=\"file:///etc/hostname\"".to_owned(),
+        _ => format!(
+            "Bearer realm=\"http://{host}/token\",service=\"mini\",scope=\"repository:tools/app:pull\""
+        ),
+    };
+    refused(&format!(
+        "401 Unauthorized\r\nWWW-Authenticate: {challenge}"
+    ))
 }

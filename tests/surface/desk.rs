@@ -74,6 +74,8 @@ impl Desk {
             releases: vec![],
             roles: Default::default(),
             packages: vec![package],
+            artifacts: vec![],
+            images: vec![],
             accounts: vec![],
         };
         let path: PathBuf = self.path().join("one/muster.lock");

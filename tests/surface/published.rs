@@ -11,6 +11,7 @@ use muster::cli::diagnose::Diagnosis;
 use muster::cli::ps::{Listing, Row};
 use muster::cli::verify_image::Verified;
 use muster::cli::{cache, help, lock};
+use muster::image::artifact::Placed;
 use muster::image::inspect::{Findings, Problem};
 use muster::image::job::Format;
 use muster::image::layout::Partition;
@@ -18,7 +19,8 @@ use muster::image::manifest::{Input, Inputs, Manifest, Output};
 use muster::machine::events::{self, Event, Moment};
 use muster::machine::record::{Backing, Boot, Bus, Condition, Forward, Machine, Run};
 use muster::machine::{Folder, process::Process};
-use muster::packages::lock::{Change, Lock, Locked};
+use muster::packages::lock::{Artifact, Blob, Change, Lock, Locked, OciImage, Part};
+use muster::profile::artifact::{Kind, Placing};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -213,6 +215,8 @@ fn lock_prints_what_its_schema_says() {
             releases: vec![],
             roles: BTreeMap::new(),
             packages: vec![],
+            artifacts: vec![],
+            images: vec![],
             accounts: vec![],
         },
         changes: vec![change(None, Some("1")), change(Some("1"), None)],
@@ -473,6 +477,43 @@ fn a_manifest_is_as_its_schema_says() {
                 sha256: digest.clone(),
                 size: 1,
             }],
+            artifacts: vec![Placed {
+                file: Artifact {
+                    service: "wiki".into(),
+                    name: "wiki".into(),
+                    version: Some("1.2".into()),
+                    url: Some("https://example.org/wiki-1.2.tar.gz".into()),
+                    file: None,
+                    size: 1,
+                    sha256: digest.clone(),
+                    checksums: Some("https://example.org/SHA256SUMS".into()),
+                    signed_by: Some("A".repeat(40)),
+                },
+                placing: Placing {
+                    kind: Kind::Tar,
+                    to: "/opt/wiki".into(),
+                    strip: 1,
+                    only: vec![],
+                    except: vec!["doc".into()],
+                    setuid: vec![],
+                    owner: "root:root".into(),
+                    mode: 0o644,
+                },
+            }],
+            images: vec![OciImage {
+                service: "wiki".into(),
+                name: "index".into(),
+                image: format!("registry.example/index@sha256:{digest}"),
+                platform: "linux/amd64".into(),
+                blobs: [Part::Index, Part::Manifest, Part::Config, Part::Layer]
+                    .map(|part| Blob {
+                        part,
+                        media_type: "application/octet-stream".into(),
+                        size: 1,
+                        sha256: digest.clone(),
+                    })
+                    .into(),
+            }],
         },
         outputs: ["image", "kernel", "initrd"]
             .map(|what| (what.to_string(), output(what)))
@@ -537,6 +578,7 @@ fn what_an_image_holds_is_as_its_schema_says() {
         image_id: "0123456789abcdef".repeat(4),
         findings: Findings {
             packages: 1,
+            placed: 3,
             files: 2,
             problems: vec![Problem {
                 subject: "/usr/bin/login".into(),

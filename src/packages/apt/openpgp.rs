@@ -4,10 +4,13 @@
 //! primary keys, no expired or revoked key, no weak digest, and a subkey only when it is bound
 //! both ways and may sign (RFC 9580, §5.2.1 and §10.1).
 
-use pgp::composed::{CleartextSignedMessage, Deserializable, SignedPublicKey, SignedPublicSubKey};
+use pgp::composed::{
+    CleartextSignedMessage, Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey,
+};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
 use pgp::types::{KeyDetails, Tag};
+use std::io::{Cursor, Read};
 
 /// Seconds by which the clock of whoever signs or dates a release may be ahead of ours.
 pub const CLOCK_SKEW: i64 = 24 * 60 * 60;
@@ -27,6 +30,9 @@ pub enum OpenPgpError {
     /// The armour, or what is in it, cannot be read.
     #[error("it is not a cleartext-signed file: {0}")]
     NotSigned(String),
+    /// It is no detached signature.
+    #[error("it is not a signature: {0}")]
+    NoSignature(String),
     /// A certificate of the base cannot be read.
     #[error("the archive's keys cannot be read: {0}")]
     Keys(String),
@@ -43,13 +49,30 @@ pub fn verify(
     fingerprints: &[String],
     now: i64,
 ) -> Result<Verified, OpenPgpError> {
+    verify_of("archive", signed, keys, fingerprints, now)
+}
+
+/// The same where the keys are those of somebody else than an archive: `whose`, in words.
+pub fn verify_of(
+    whose: &str,
+    signed: &str,
+    keys: &str,
+    fingerprints: &[String],
+    now: i64,
+) -> Result<Verified, OpenPgpError> {
     let (message, _) = CleartextSignedMessage::from_string(signed.trim_end())
         .map_err(|error| OpenPgpError::NotSigned(error.to_string()))?;
     let certificates = pinned(read_certificates(keys)?, fingerprints);
     let text = message.signed_text();
     let mut reasons = Vec::new();
     for signature in message.signatures() {
-        match accept(signature, &text, &certificates, now) {
+        match accept(
+            signature,
+            whose,
+            &|| Ok(text.as_bytes()),
+            &certificates,
+            now,
+        ) {
             Ok(signed_by) => {
                 return Ok(Verified {
                     text: text.replace("\r\n", "\n"),
@@ -64,6 +87,41 @@ pub fn verify(
     }
     reasons.sort();
     reasons.dedup();
+    Err(OpenPgpError::Refused(reasons))
+}
+
+/// Checks detached signatures (armoured or not) of what `content` opens, by the rules of
+/// [`verify`]. Returns the upper-case hex fingerprint of the primary key of the first that counts.
+pub fn verify_detached<R: Read>(
+    content: &dyn Fn() -> std::io::Result<R>,
+    signatures: &[u8],
+    keys: &str,
+    fingerprints: &[String],
+    now: i64,
+) -> Result<String, OpenPgpError> {
+    let not_one = |error: pgp::errors::Error| OpenPgpError::NoSignature(error.to_string());
+    let armoured = signatures.trim_ascii_start().starts_with(b"-----BEGIN");
+    let found: Vec<DetachedSignature> = if armoured {
+        let (found, _) =
+            DetachedSignature::from_armor_many(Cursor::new(signatures)).map_err(not_one)?;
+        found.collect::<Result<_, _>>().map_err(not_one)?
+    } else {
+        DetachedSignature::from_bytes_many(Cursor::new(signatures))
+            .map_err(not_one)?
+            .collect::<Result<_, _>>()
+            .map_err(not_one)?
+    };
+    let certificates = pinned(read_certificates(keys)?, fingerprints);
+    let mut reasons = Vec::new();
+    for found in &found {
+        match accept(&found.signature, "publisher", content, &certificates, now) {
+            Ok(signed_by) => return Ok(signed_by),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    if reasons.is_empty() {
+        reasons.push("there is none".into());
+    }
     Err(OpenPgpError::Refused(reasons))
 }
 
@@ -101,20 +159,23 @@ fn hex_fingerprint(key: &impl KeyDetails) -> String {
 }
 
 /// The primary fingerprint behind `signature`, or why it does not count.
-fn accept(
+fn accept<R: Read>(
     signature: &Signature,
-    text: &str,
+    whose: &str,
+    content: &dyn Fn() -> std::io::Result<R>,
     certificates: &[SignedPublicKey],
     now: i64,
 ) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("the text cannot be read: {error}");
     for certificate in certificates {
         let primary = hex_fingerprint(certificate);
         if is_issuer(signature, &certificate.primary_key) {
             check_signature(signature, now)?;
             check_primary(certificate, now, true)?;
             not_older_than_key(signature, &certificate.primary_key)?;
+            let content = content().map_err(unreadable)?;
             return signature
-                .verify(&certificate.primary_key, text.as_bytes())
+                .verify(&certificate.primary_key, content)
                 .map(|()| primary.clone())
                 .map_err(|_| format!("the text is not what key {primary} signed"));
         }
@@ -124,15 +185,16 @@ fn accept(
                 check_primary(certificate, now, false)?;
                 check_subkey(certificate, subkey, now)?;
                 not_older_than_key(signature, &subkey.key)?;
+                let content = content().map_err(unreadable)?;
                 return signature
-                    .verify(&subkey.key, text.as_bytes())
+                    .verify(&subkey.key, content)
                     .map(|()| primary.clone())
                     .map_err(|_| format!("the text is not what key {primary} signed"));
             }
         }
     }
     Err(format!(
-        "{} is not one of the archive's keys",
+        "{} is not one of the {whose}'s keys",
         issuer(signature)
     ))
 }

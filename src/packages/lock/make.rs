@@ -7,12 +7,14 @@ use crate::packages::apt::archive::{Reader, Suite};
 use crate::packages::apt::index::{Candidate, Universe};
 use crate::packages::apt::mirror::Mirrors;
 use crate::packages::apt::{order, resolver};
+use crate::packages::artifact::Pinning;
 use crate::packages::cache::Cache;
 use crate::packages::error::PackagesError;
 use crate::packages::http::Transport;
 use crate::profile::{Account, Base, Role, Stack};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// How a lock is made.
 #[derive(Debug)]
@@ -26,8 +28,10 @@ pub struct LockOptions<'a> {
     /// The lock there was: releases older than those it saw are refused, and its versions are
     /// kept where an index still has them, unless `update`.
     pub previous: Option<&'a Lock>,
-    /// Take the newest versions.
+    /// Take the newest versions, and look again at what publishers say of their files.
     pub update: bool,
+    /// Folder of the files that people supply.
+    pub supplied: &'a Path,
     /// The present, against which expiry is judged.
     pub now: Timestamp,
 }
@@ -79,8 +83,11 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
         releases: Vec::new(),
         roles: BTreeMap::new(),
         packages: Vec::new(),
+        artifacts: Vec::new(),
+        images: Vec::new(),
         accounts: accounts(stack)?,
     };
+    pin(stack, options, &mut lock)?;
     let mut renewed = Vec::new();
     let mut phased = Vec::new();
     let mut solved_in = std::time::Duration::ZERO;
@@ -138,6 +145,29 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
         phased,
         solved_in,
     })
+}
+
+/// Pins what services bring beside packages. It comes first: a file that people have yet to
+/// supply is better known before indexes are fetched.
+fn pin(stack: &Stack, options: &LockOptions<'_>, lock: &mut Lock) -> Result<(), PackagesError> {
+    let pinning = Pinning {
+        cache: options.cache,
+        transport: Transport::default(),
+        offline: options.offline,
+        supplied: options.supplied,
+        previous: options.previous.filter(|_| !options.update),
+        now: options.now.as_second(),
+    };
+    for service in stack.services.values() {
+        for artifact in &service.artifacts {
+            let pinned = pinning.artifact(&service.name, artifact)?;
+            lock.artifacts.push(pinned);
+        }
+        for image in &service.oci {
+            lock.images.push(pinning.image(&service.name, image)?);
+        }
+    }
+    Ok(())
 }
 
 /// Suites of all archives of a base in order, read side by side.

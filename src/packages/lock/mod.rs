@@ -1,10 +1,12 @@
-//! `muster.lock`: every package by name, version, origin, size and SHA-256, and the table of
-//! system users and groups. Sorted, stable, diffable.
+//! `muster.lock`: every package, artifact and container image by name, version, origin, size and
+//! SHA-256, and the table of system users and groups. Sorted, stable, diffable.
 
+mod artifact;
 mod group;
 mod make;
 mod text;
 
+pub use artifact::{Artifact, Blob, OciImage, Part};
 pub use make::{Change, LockOptions, Locked, lock_stack};
 pub use text::LockError;
 
@@ -31,6 +33,12 @@ pub struct Lock {
     /// Every package of any role, sorted by name, architecture, version.
     #[serde(default, rename = "package")]
     pub packages: Vec<Package>,
+    /// Every artifact of any service, sorted by service and then as it lists them.
+    #[serde(default, rename = "artifact", skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+    /// Every container image of any service, in the same order.
+    #[serde(default, rename = "oci", skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<OciImage>,
     /// System users and groups, sorted by name.
     #[serde(default, rename = "account")]
     pub accounts: Vec<Account>,

@@ -1,5 +1,6 @@
 //! The lock as a file: TOML, sorted, one package per table, so that a change reads as a diff.
 
+use super::artifact::{self, ArtifactRequest, OciRequest};
 use super::{Lock, Package};
 use crate::packages::apt::index;
 use crate::profile::{Role, Stack};
@@ -47,6 +48,10 @@ pub enum LockError {
 struct Request<'a> {
     bases: BTreeMap<&'a str, BaseRequest<'a>>,
     roles: BTreeMap<&'a str, RoleRequest<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    artifacts: Vec<ArtifactRequest<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<OciRequest<'a>>,
 }
 
 #[derive(Serialize)]
@@ -140,9 +145,12 @@ impl Lock {
             };
             (role.name.as_str(), request)
         });
+        let (artifacts, images) = artifact::requested(stack);
         let request = Request {
             bases: bases.collect(),
             roles: roles.collect(),
+            artifacts,
+            images,
         };
         // Plain maps of text always fit JSON.
         crate::packages::sha256(&serde_json::to_vec(&request).unwrap_or_default())
@@ -206,6 +214,7 @@ impl Lock {
         if let Some(package) = lock.packages.iter().find(|package| !sound(package)) {
             return Err(format!("{} has no SHA-256", package.key()));
         }
+        artifact::check(&lock.artifacts, &lock.images)?;
         Ok(lock)
     }
 

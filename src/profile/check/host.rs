@@ -22,6 +22,7 @@ pub fn host(stack: &Stack, role: &Role, path: &str, notes: &Notes) {
     ports(stack, role, notes);
     state(stack, role, notes);
     overlays(stack, role, notes);
+    super::artifacts::artifacts(stack, role, notes);
 }
 
 fn ports(stack: &Stack, role: &Role, notes: &Notes) {

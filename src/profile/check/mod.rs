@@ -1,5 +1,6 @@
 //! What must hold of a whole stack, beyond what one file can say.
 
+mod artifacts;
 mod files;
 mod graph;
 mod host;

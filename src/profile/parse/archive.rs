@@ -58,19 +58,7 @@ fn archive(table: &Table<'_>) -> Archive {
             .and_then(|priority| i16::try_from(priority).ok()),
         services: Vec::new(),
     };
-    for fingerprint in &archive.fingerprints {
-        let hex = fingerprint
-            .chars()
-            .all(|c| c.is_ascii_digit() || ('A'..='F').contains(&c));
-        if !hex || !matches!(fingerprint.len(), 40 | 64) {
-            table.problem(
-                "fingerprints",
-                format!("`{fingerprint}` is not a fingerprint"),
-                "40 (or 64) upper-case hexadecimal digits without spaces are expected".into(),
-                None,
-            );
-        }
-    }
+    fingerprints(table, &archive.fingerprints);
     let origin = archive.origin.as_str();
     let odd = origin.starts_with('/') || origin.contains([',', '*', '?', '[', ']', '\\']);
     if archive.is_pinned() && odd {
@@ -84,6 +72,23 @@ fn archive(table: &Table<'_>) -> Archive {
         );
     }
     archive
+}
+
+/// Refuses what is no fingerprint of an OpenPGP key.
+pub fn fingerprints(table: &Table<'_>, fingerprints: &[String]) {
+    for fingerprint in fingerprints {
+        let hex = fingerprint
+            .chars()
+            .all(|c| c.is_ascii_digit() || ('A'..='F').contains(&c));
+        if !hex || !matches!(fingerprint.len(), 40 | 64) {
+            table.problem(
+                "fingerprints",
+                format!("`{fingerprint}` is not a fingerprint"),
+                "40 (or 64) upper-case hexadecimal digits without spaces are expected".into(),
+                None,
+            );
+        }
+    }
 }
 
 /// Patterns of package names.

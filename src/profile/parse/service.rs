@@ -1,5 +1,6 @@
 //! `services/<name>.toml`.
 
+use super::artifact::{artifacts, images};
 use super::probe::probes;
 use super::step::{check_owner, steps};
 use crate::profile::interfaces::{self, INTERFACES};
@@ -17,6 +18,8 @@ pub fn service(top: &Table<'_>) -> Service {
         "service",
         "packages",
         "archive",
+        "artifact",
+        "oci",
         "settings",
         "secrets",
         "certificates",
@@ -35,6 +38,8 @@ pub fn service(top: &Table<'_>) -> Service {
         base_packages: BTreeMap::new(),
         preseed: Vec::new(),
         early: Vec::new(),
+        artifacts: artifacts(&top.tables("artifact")),
+        oci: images(&top.tables("oci")),
         state: Vec::new(),
         settings: BTreeMap::new(),
         secrets: secrets(top),

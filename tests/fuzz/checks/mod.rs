@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 pub mod answers;
+pub mod archives;
 pub mod gpt;
 pub mod index;
 pub mod journal;
@@ -18,8 +19,9 @@ pub mod version;
 pub type Check = fn(&[u8]);
 
 /// Every check by the name of its corpus.
-pub const ALL: [(&str, Check); 10] = [
+pub const ALL: [(&str, Check); 11] = [
     ("answers", answers::check),
+    ("archives", archives::check),
     ("gpt", gpt::check),
     ("index", index::check),
     ("journal", journal::check),

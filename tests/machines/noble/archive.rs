@@ -137,6 +137,7 @@ fn debian() -> (Lock, Cache) {
         offline: false,
         previous: None,
         update: true,
+        supplied: std::path::Path::new("artifacts"),
         now: jiff::Timestamp::now(),
     };
     let lock = lock_stack(&stack, &options).unwrap().lock;

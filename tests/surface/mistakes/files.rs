@@ -2,6 +2,9 @@
 
 use super::Walk;
 use crate::desk::{Desk, PROFILES};
+use muster::packages::lock::{Artifact, Lock};
+use muster::profile::{Source, Stack};
+use sha2::{Digest, Sha256};
 
 const HASH: &str = "$6$salt$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
@@ -129,6 +132,61 @@ fn locks_are_refused_with_the_way_to_a_good_one() {
         &["--profiles", PROFILES, "lock", "one"],
     );
     insta::assert_snapshot!(walk.0.replace(PROFILES, "[profiles]"));
+}
+
+#[test]
+fn files_that_people_supply_are_asked_for_by_name() {
+    let desk = Desk::new();
+    let mut walk = Walk::default();
+    let role = "[[role]]\nname = \"box\"\nsummary = \"B\"\nservices = [\"shop\"]\n";
+    let phase = "[[phase]]\nname = \"all\"\ntitle = \"All\"\nservices = [\"shop\"]\n";
+    let stack = "[stack]\nname = \"s\"\nsummary = \"S\"\nbase = \"debian-12\"\n";
+    desk.file("s/stack.toml", format!("{stack}\n{role}\n{phase}"));
+    desk.file(
+        "s/services/shop.toml",
+        "[service]\nname = \"shop\"\nsummary = \"A shop\"\n\n\
+         [[artifact]]\nname = \"shop\"\nsupplied = \"shop-8.zip\"\nsize = 7\nto = \"/opt/shop\"\n",
+    );
+    walk.takes(&desk, "not supplied yet", &["lock", "./s"]);
+    desk.file("elsewhere/shop-8.zip", "longer than that");
+    walk.takes(
+        &desk,
+        "another file, in another folder",
+        &["lock", "./s", "--artifacts", "elsewhere"],
+    );
+    let source = Source::new(None);
+    let folder = desk.path().join("s");
+    let loaded = Stack::load(&source, folder.to_str().unwrap(), None).unwrap();
+    let lock = Lock {
+        version: 1,
+        stack: "s".into(),
+        request: Lock::request_digest(&loaded),
+        releases: vec![],
+        roles: Default::default(),
+        packages: vec![],
+        artifacts: vec![Artifact {
+            service: "shop".into(),
+            name: "shop".into(),
+            version: None,
+            url: None,
+            file: Some("shop-8.zip".into()),
+            size: 7,
+            sha256: hex::encode(Sha256::digest("content")),
+            checksums: None,
+            signed_by: None,
+        }],
+        images: vec![],
+        accounts: vec![],
+    };
+    lock.write(&folder.join("muster.lock")).unwrap();
+    walk.takes(&desk, "locked elsewhere", &["fetch", "./s", "--offline"]);
+    desk.file("s/artifacts/shop-8.zip", "another");
+    walk.takes(&desk, "another version", &["fetch", "./s", "--offline"]);
+    desk.file("s/artifacts/shop-8.zip", "content");
+    walk.takes(&desk, "no mistake", &["fetch", "./s", "--offline"]);
+    std::fs::remove_dir_all(desk.path().join("s/artifacts")).unwrap();
+    walk.takes(&desk, "taken already", &["fetch", "./s", "--offline"]);
+    insta::assert_snapshot!(walk.0);
 }
 
 #[test]
