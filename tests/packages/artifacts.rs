@@ -112,14 +112,24 @@ impl Publisher {
     }
 
     fn lock(&self, wanted: &profile::Artifact) -> Result<Artifact, PackagesError> {
-        self.lock_after(wanted, None, false)
+        self.lock_with(wanted, None, false, false)
     }
 
+    /// Without a network, after this lock.
     fn lock_after(
+        &self,
+        wanted: &profile::Artifact,
+        previous: &Lock,
+    ) -> Result<Artifact, PackagesError> {
+        self.lock_with(wanted, Some(previous), true, false)
+    }
+
+    fn lock_with(
         &self,
         wanted: &profile::Artifact,
         previous: Option<&Lock>,
         offline: bool,
+        update: bool,
     ) -> Result<Artifact, PackagesError> {
         let pinning = Pinning {
             cache: &self.cache(),
@@ -127,6 +137,7 @@ impl Publisher {
             offline,
             supplied: &self.supplied(),
             previous,
+            update,
             now: i64::from(MADE + 2 * DAY),
         };
         pinning.artifact("wiki", wanted)
@@ -309,8 +320,10 @@ fn what_was_looked_at_once_is_not_looked_at_again() {
     let locked = site.lock(&wanted).unwrap();
     assert_eq!(site.asked(), ["/sums"]);
     let lock = lock_of(vec![locked.clone()]);
-    let again = site.lock_after(&wanted, Some(&lock), true).unwrap();
-    assert_eq!((again, site.asked().len()), (locked, 1));
+    let again = site.lock_after(&wanted, &lock).unwrap();
+    assert_eq!((&again, site.asked().len()), (&locked, 1));
+    let updated = site.lock_with(&wanted, Some(&lock), false, true).unwrap();
+    assert_eq!((updated, site.asked().len()), (locked, 2));
     // Another file is another matter, and so is another proof.
     for change in [
         &(|wanted: &mut profile::Artifact| wanted.sha256 = Some("b".repeat(64)))
@@ -321,7 +334,7 @@ fn what_was_looked_at_once_is_not_looked_at_again() {
     ] {
         let mut changed = wanted.clone();
         change(&mut changed);
-        let error = site.lock_after(&changed, Some(&lock), true).unwrap_err();
+        let error = site.lock_after(&changed, &lock).unwrap_err();
         let words = error.to_string();
         assert!(
             words.ends_with("has not been looked at yet, and --offline forbids it"),
@@ -355,9 +368,11 @@ fn files_that_people_supply_are_learned_and_kept() {
 
     // It need not lie there any longer; but what lies there counts.
     std::fs::remove_file(site.supplied().join("app.zip")).unwrap();
-    assert_eq!(site.lock_after(&wanted, Some(&lock), true).unwrap(), locked);
+    assert_eq!(site.lock_after(&wanted, &lock).unwrap(), locked);
+    let updated = site.lock_with(&wanted, Some(&lock), true, true).unwrap();
+    assert_eq!(updated, locked);
     put(&site.supplied().join("app.zip"), b"newer");
-    let newer = site.lock_after(&wanted, Some(&lock), true).unwrap();
+    let newer = site.lock_after(&wanted, &lock).unwrap();
     assert_eq!(newer.sha256, sha256(b"newer"));
 
     // Elsewhere the lock says which one it must be.

@@ -126,6 +126,7 @@ impl Registry {
             offline,
             supplied: Path::new("artifacts"),
             previous,
+            update: false,
             now: 0,
         };
         pinning.image("wiki", &wanted)

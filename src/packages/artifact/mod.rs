@@ -149,8 +149,10 @@ pub struct Pinning<'a> {
     pub offline: bool,
     /// Folder of the files that people supply.
     pub supplied: &'a Path,
-    /// The lock there was; what it has looked at is not looked at again.
+    /// The lock there was; what it has looked at is not looked at again, unless `update`.
     pub previous: Option<&'a Lock>,
+    /// Look again at what publishers say.
+    pub update: bool,
     /// The present, seconds since 1970.
     pub now: i64,
 }
@@ -191,7 +193,8 @@ impl Pinning<'_> {
                 (None, Some(file.clone()), content)
             }
         };
-        if let Some(kept) = kept.filter(|kept| kept.sha256 == content.sha256) {
+        let same = |kept: &&Artifact| !self.update && kept.sha256 == content.sha256;
+        if let Some(kept) = kept.filter(same) {
             return Ok(kept.clone());
         }
         let signed_by = self.prove(wanted, url.as_deref(), &content)?;

@@ -155,7 +155,8 @@ fn pin(stack: &Stack, options: &LockOptions<'_>, lock: &mut Lock) -> Result<(), 
         transport: Transport::default(),
         offline: options.offline,
         supplied: options.supplied,
-        previous: options.previous.filter(|_| !options.update),
+        previous: options.previous,
+        update: options.update,
         now: options.now.as_second(),
     };
     for service in stack.services.values() {
