@@ -1,7 +1,7 @@
 //! Archives of publishers, tar and zip: what is placed stays in its folder, and is placed once.
 
 use muster::image::artifact::{Placed, What, pieces};
-use muster::image::deb::Store;
+use muster::image::store::Store;
 use muster::packages::lock::Artifact;
 use muster::profile::artifact::{Kind, Placing};
 use sha2::{Digest, Sha256};
