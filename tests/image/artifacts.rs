@@ -3,7 +3,7 @@
 use crate::archives::{Member, directory, file, link, other, symlink, tar, zip};
 use muster::image::Error;
 use muster::image::artifact::{Placed, Places};
-use muster::image::deb::Store;
+use muster::image::store::Store;
 use muster::packages::cache::Cache;
 use muster::packages::lock::{Artifact, Blob, OciImage, Part};
 use muster::profile::artifact::{Kind, Placing};
