@@ -90,11 +90,12 @@ fn damaged_journal(site: &Site) {
     }
 }
 
-/// Not a byte is free on the data partition.
+/// Not a byte is free on the data partition, and the database is started again just then.
 fn full_data(site: &Site) {
     site.on_host(
         "fallocate -l $(df --output=avail -B1 /data | tail -n1) /data/full || true; \
          dd if=/dev/zero of=/data/full2 bs=4k 2>/dev/null || true; \
+         systemctl restart 'postgresql@*' || true; \
          rm /var/lib/muster/image-id; systemctl restart muster-agent; sleep 20",
     );
     let (said, code) = site.status();
