@@ -2,6 +2,7 @@
 //! locked, and from then on the digest alone counts.
 
 use crate::archive::{Miniature, Suite, mirrors, put, stack};
+use crate::downloads::HURRIED;
 use crate::key::{DAY, Key, MADE, Shape};
 use crate::server::{Mood, Server, serve};
 use indicatif::ProgressBar;
@@ -9,27 +10,19 @@ use muster::packages::PackagesError;
 use muster::packages::artifact::{Pinning, supply};
 use muster::packages::cache::Cache;
 use muster::packages::fetch::fetch;
-use muster::packages::http::{Patience, Transport};
+use muster::packages::http::Transport;
 use muster::packages::lock::{Artifact, Lock};
 use muster::profile::artifact::{self as profile, Kind, Origin, Placing, Proof};
 use pgp::crypto::hash::HashAlgorithm;
 use sha2::{Digest, Sha256, Sha512};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 const FILE: &str = "app-1.tar.gz";
 const CONTENT: &[u8] = b"what the publisher has packed, half of which may be missing";
 
 /// Two attempts, and no time for either.
 fn hurried() -> Transport {
-    Transport::new(Patience {
-        attempts: 2,
-        pause: Duration::from_millis(10),
-        connect: Duration::from_millis(500),
-        silence: Duration::from_secs(1),
-        pace: 1 << 20,
-        small_file: Duration::from_millis(1500),
-    })
+    Transport::new(HURRIED)
 }
 
 /// A publisher with one file, and somebody who wants it.

@@ -17,7 +17,7 @@ use std::time::Duration;
 const PACKAGES: &str = "Package: a\nVersion: 1\nDepends: b\n\nPackage: b\nVersion: 2\n";
 
 /// Two attempts, and no time for either.
-const HURRIED: Patience = Patience {
+pub const HURRIED: Patience = Patience {
     attempts: 2,
     pause: Duration::from_millis(10),
     connect: Duration::from_millis(500),

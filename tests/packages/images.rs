@@ -2,6 +2,7 @@
 //! token where one is wanted.
 
 use crate::archive::{Miniature, Suite, mirrors, put, stack};
+use crate::downloads::HURRIED;
 use crate::key::Key;
 use crate::server::{Guard, Mood, Server, serve};
 use indicatif::ProgressBar;
@@ -9,13 +10,12 @@ use muster::packages::PackagesError;
 use muster::packages::artifact::Pinning;
 use muster::packages::cache::Cache;
 use muster::packages::fetch::fetch;
-use muster::packages::http::{Patience, Transport};
+use muster::packages::http::Transport;
 use muster::packages::lock::{Lock, OciImage, Part};
 use muster::profile::artifact as profile;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
-use std::time::Duration;
 
 const LAYERS: [&[u8]; 2] = [b"the lowest layer", b"and one above it"];
 
@@ -112,17 +112,9 @@ impl Registry {
             image: format!("{host}/tools/app@{digest}"),
             platform: "linux/amd64".into(),
         };
-        let patience = Patience {
-            attempts: 2,
-            pause: Duration::from_millis(10),
-            connect: Duration::from_millis(500),
-            silence: Duration::from_secs(1),
-            pace: 1 << 20,
-            small_file: Duration::from_millis(1500),
-        };
         let pinning = Pinning {
             cache: &self.cache(),
-            transport: Transport::new(patience),
+            transport: Transport::new(HURRIED),
             offline,
             supplied: Path::new("artifacts"),
             previous,
