@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Chromium behind chromedriver, spoken to as W3C WebDriver says.
 struct Browser {
@@ -107,10 +107,35 @@ impl Browser {
         self.post("/execute/sync", &json!({"script": script, "args": []}))
     }
 
+    /// Waits until the page says yes; panics with what it shows instead.
     fn waits_for(&self, script: &str) {
-        wait(script, Duration::from_secs(120), || {
-            (self.asks(&format!("return !!({script})")) == true).then_some(())
-        });
+        let end = Instant::now() + Duration::from_secs(120);
+        while self.asks(&format!("return !!({script})")) != true {
+            if Instant::now() >= end {
+                let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("failed-browser.png");
+                self.picture(&place);
+                let shown = self.asks(
+                    "return [location.href, document.readyState, document.title, \
+                     document.body.innerText.slice(0, 1000)].join('\\n')",
+                );
+                panic!("in vain for {script}; the page shows:\n{shown}");
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// Waits until the page has asked for nothing for a second.
+    fn rests(&self) {
+        let mut quiet = 0;
+        wait(
+            "the page to ask for nothing",
+            Duration::from_secs(120),
+            || {
+                let asks = self.asks("return jQuery.active") != 0;
+                quiet = if asks { 0 } else { quiet + 1 };
+                (quiet > 2).then_some(())
+            },
+        );
     }
 
     /// Types into the field that `selector` finds.
@@ -174,6 +199,10 @@ pub fn mail(site: &Site) {
     browser.types("#rcmloginpwd", &site.password("staff"));
     browser.clicks("#rcmloginsubmit");
     browser.waits_for("window.rcmail && rcmail.env.task == 'mail'");
+    // Requests of one session that overlap may lose what the others keep in it, among it that a
+    // message is being written: so a person first sees the list.
+    browser.waits_for("document.querySelector('#messagelist tbody tr')");
+    browser.rests();
     site.saw("Chromium trusts the webmail, and staff is logged in");
 
     let subject = format!("from-chromium-{}", std::process::id());
