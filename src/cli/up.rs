@@ -5,6 +5,7 @@ use super::{Cli, choice, console, exit, out, progress, report, supplied};
 use crate::console::bring_up::Watcher;
 use crate::console::progress::{Progress, Stage};
 use crate::image::manifest::Manifest;
+use crate::image::standing::{self, Change};
 use crate::machine::events::Outcome;
 use crate::machine::lifecycle::{self, Note};
 use crate::machine::qemu::{self, Qemu, accel::Wish};
@@ -278,30 +279,35 @@ fn image(args: &Args, stack: &Stack, role: &Role) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Refuses an image that has another size than the manifest beside it says: half a copy would
-/// boot, and fail much later.
+/// Refuses an image that has another size than the manifest beside it says, or one that had not
+/// reached the disk when the power failed: it would boot, and fail much later.
 fn whole(stack: &Stack, role: &Role, image: &Path) -> miette::Result<()> {
-    let manifest = image.with_file_name(format!("{}.manifest.json", role.name));
-    let manifest = std::fs::read(manifest).unwrap_or_default();
+    let path = image.with_file_name(format!("{}.manifest.json", role.name));
+    let manifest = std::fs::read(&path).unwrap_or_default();
     let Ok(manifest) = serde_json::from_slice::<Manifest>(&manifest) else {
         return Ok(()); // An image of somebody else's making need not have one.
     };
-    let name = image.file_name().unwrap_or_default();
-    let mut outputs = manifest.outputs.values();
-    let said = outputs
-        .find(|output| *output.file == *name)
-        .map(|output| output.size);
-    let found = std::fs::metadata(image).map(|metadata| metadata.len()).ok();
-    match (said, found) {
-        (Some(said), Some(found)) if said != found => Err(MachineError::NotAnImage {
-            stack: stack.name.clone(),
-            role: role.name.clone(),
-            path: image.to_owned(),
-            why: format!("it has {found} bytes, and the manifest beside it says {said}"),
-        }
-        .into()),
-        _ => Ok(()),
+    let Some((output, change)) = standing::changed(&manifest, &path).into_diagnostic()? else {
+        return Ok(());
+    };
+    let why = match change {
+        Change::Size(found) => format!(
+            "it has {found} bytes, and the manifest beside it says {}",
+            output.size
+        ),
+        Change::Content => "its content is not what the manifest beside it says; the power may \
+             have failed before all of it was on the disk"
+            .into(),
+        // Somebody has changed it, or left out what it does not boot from.
+        Change::Newer | Change::Missing => return Ok(()),
+    };
+    Err(MachineError::NotAnImage {
+        stack: stack.name.clone(),
+        role: role.name.clone(),
+        path: image.with_file_name(&output.file),
+        why,
     }
+    .into())
 }
 
 /// Locks and builds what is missing; the exit code when that fails. It takes signals and

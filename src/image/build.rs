@@ -8,16 +8,18 @@ use super::error::Error;
 use super::identity::digest_file;
 use super::job::{Failure, Format, Job};
 use super::layout::Layout;
-use super::manifest::{self, Manifest, Output};
+use super::manifest::{self, Manifest};
 use super::namespace;
+use super::standing;
 use super::worker::{FAILURE, LOG, MANIFEST};
 use crate::packages::cache::Cache;
 use crate::packages::lock::Lock;
 use crate::profile::{Role, Stack};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -244,14 +246,7 @@ impl Request<'_> {
             && manifest.format == job.format
             && manifest.inputs.builder == job.builder_sha256
             && manifest.image_id == job.image_id()?;
-        let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified());
-        let untouched = |output: &Output| {
-            let file = self.out.join(&output.file);
-            let whole = fs::metadata(&file).is_ok_and(|found| found.len() == output.size);
-            whole
-                && matches!((changed(&file), changed(&path)), (Ok(file), Ok(last)) if file <= last)
-        };
-        if !same || !manifest.outputs.values().all(untouched) {
+        if !same || !matches!(standing::changed(&manifest, &path), Ok(None)) {
             return Ok(None);
         }
         Ok(Some(Built {
@@ -273,7 +268,7 @@ impl Request<'_> {
         let last = format!("{}.manifest.json", job.role);
         let stale = self.out.join(&last);
         match fs::remove_file(&stale) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::io("cannot remove", &stale)(error));
             }
             _ => {}
@@ -285,16 +280,23 @@ impl Request<'_> {
             .collect();
         for (staged, name) in files {
             let (from, to) = (job.staging.join(staged), self.out.join(name));
-            File::open(&from)
-                .and_then(|file| file.sync_all())
-                .and_then(|()| fs::rename(&from, &to))
-                .map_err(Error::io("cannot write", &to))?;
+            replace(&from, &to).map_err(Error::io("cannot write", &to))?;
         }
         Ok(Built {
             image: self.image(job),
             unchanged: false,
             manifest,
         })
+    }
+}
+
+/// Moves a file to its place. What stood there takes its own, since a filesystem may have what
+/// replaces a file on the disk before it goes on.
+fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_EXCHANGE) {
+        // Nothing stands there, or the filesystem cannot do that.
+        Err(_) => fs::rename(from, to),
+        Ok(()) => Ok(()),
     }
 }
 

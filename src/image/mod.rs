@@ -37,6 +37,7 @@ pub mod ordinary;
 pub mod overlay;
 pub mod program;
 pub mod standin;
+pub mod standing;
 pub mod store;
 pub mod tree;
 pub mod unpack;

@@ -242,6 +242,23 @@ fn an_image_that_is_not_whole_is_refused_before_it_boots() {
             )
         )
     );
+    // As if it was made before this computer was started, and never got to the disk.
+    fs::write(&image, vec![0; 8192]).unwrap();
+    for name in ["box.raw", "box.manifest.json"] {
+        let file = fs::File::open(image.with_file_name(name)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+    assert_eq!(
+        here.says_to(&up),
+        (
+            1,
+            format!(
+                "× out/tiny/box.raw is not a whole disk image: its content is not what the \
+                 manifest beside it says; the power may have failed before all of it was on the \
+                 disk {again}"
+            )
+        )
+    );
     fs::write(&image, vec![7; 9 << 20]).unwrap();
     fs::remove_file(image.with_file_name("box.manifest.json")).unwrap();
     assert_eq!(

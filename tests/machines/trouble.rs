@@ -123,11 +123,9 @@ fn root_for_reading(site: &Site) {
     site.cut_power();
 }
 
-/// It starts without a cable; in `soak` on one processor, which takes longer.
+/// It starts without a cable.
 fn cable_that_comes_late(site: &Site) {
-    let one = ["--cpus", "1"];
-    let processors = if soak() { &one[..] } else { &[] };
-    site.must(&[&UP[..], processors].concat());
+    site.must(&UP);
     network::cable(site, false);
     let waited = site.run(&[&UP[..], &["--wait"]].concat());
     let said = String::from_utf8_lossy(&waited.stderr).into_owned();

@@ -7,7 +7,7 @@ use crate::site::Site;
 use std::time::Duration;
 
 /// The least memory that is promised, a disk of the older kind, larger than the image.
-const HARDWARE: [&str; 7] = [
+const HARDWARE: [&str; 9] = [
     "--direct-kernel",
     "--memory",
     "1024",
@@ -15,6 +15,8 @@ const HARDWARE: [&str; 7] = [
     "sata",
     "--disk",
     "12288",
+    "--cpus",
+    "1",
 ];
 
 const PASSWORD: &str = "three quiet herons";

@@ -155,7 +155,8 @@ fn an_archive_of_ubuntus_shape_becomes_a_host() {
     has_ubuntus_loaders(&desk);
 
     // From the firmware on: SeaBIOS, GRUB, then the kernel that the root's links name.
-    desk.must(&["up", "hall", "--no-input", "--out", "out"]);
+    let up = ["up", "hall", "--no-input", "--cpus", "1", "--out", "out"];
+    desk.must(&up);
     let events = desk.machine().join("events.jsonl");
     wait("the host to speak", Duration::from_secs(400), || {
         let told = fs::read_to_string(&events).unwrap_or_default();
@@ -181,7 +182,7 @@ fn an_archive_of_ubuntus_shape_becomes_a_host() {
         desk.must(&["down", "hall"]);
         let before = prompts();
         let uefi = ["--firmware", "uefi"];
-        desk.must(&[&["up", "hall", "--no-input", "--out", "out"], &uefi[..]].concat());
+        desk.must(&[&up[..], &uefi].concat());
         wait("the login prompt", Duration::from_secs(400), || {
             (prompts() > before).then_some(())
         });
