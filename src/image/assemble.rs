@@ -1,13 +1,14 @@
 //! The disk of an image: partition table, boot loader and filesystems in their places.
 
 use super::disk::gpt::{self, GptError, Guid, Table};
+use super::disk::hashed::Hashed;
 use super::disk::qcow2;
 use super::error::Error;
 use super::filesystem::ext4::Ext4;
 use super::filesystem::fat::Fat;
 use super::filesystem::{BlockSink, Filesystem, FilesystemError, Window};
 use super::grub::Loader;
-use super::identity::uuid;
+use super::identity::{digest_parts, uuid};
 use super::job::{Format, Job};
 use super::layout::Partition;
 use super::tree::Tree;
@@ -49,7 +50,7 @@ impl Disk {
 
     /// Writes the disk into `out`, an empty file. The root filesystem's tree goes to `root-a`;
     /// `root-b` stays empty, and `data` gets a filesystem that the agent fills and grows at
-    /// first boot.
+    /// first boot. Returns the digest of what was written.
     pub fn write(
         &self,
         tree: &Tree,
@@ -57,7 +58,7 @@ impl Disk {
         configuration: &str,
         format: Format,
         out: &File,
-    ) -> Result<(), Error> {
+    ) -> Result<String, Error> {
         let failed = || Error::io("cannot write", "the disk");
         match format.clusters() {
             None => self.raw(tree, loader, configuration, out),
@@ -70,7 +71,9 @@ impl Disk {
                 let raw = raw.map_err(failed())?;
                 std::fs::remove_file(path).map_err(failed())?;
                 self.raw(tree, loader, configuration, &raw)?;
-                qcow2::write(&raw, out, compression).map_err(failed())
+                qcow2::write(&raw, out, compression)
+                    .and_then(|()| digest_parts(out))
+                    .map_err(failed())
             }
         }
     }
@@ -80,10 +83,11 @@ impl Disk {
         tree: &Tree,
         loader: &Loader,
         configuration: &str,
-        out: &File,
-    ) -> Result<(), Error> {
+        file: &File,
+    ) -> Result<String, Error> {
         let failed = || Error::io("cannot write", "the disk");
-        out.set_len(self.size).map_err(failed())?;
+        file.set_len(self.size).map_err(failed())?;
+        let out = &Hashed::new(file, self.size);
         let bios = self.partition("bios")?;
         let lba = bios.start / gpt::SECTOR;
         self.table()?
@@ -97,7 +101,8 @@ impl Disk {
         let esp = loader.esp(configuration, self.epoch);
         self.filesystem(out, "esp", &self.fat(), &esp)?;
         self.filesystem(out, "root-a", &self.ext4("root-a"), tree)?;
-        self.filesystem(out, "data", &self.ext4("data"), &Tree::empty(self.epoch))
+        self.filesystem(out, "data", &self.ext4("data"), &Tree::empty(self.epoch))?;
+        out.digest().map_err(failed())
     }
 
     fn table(&self) -> Result<Table, Error> {

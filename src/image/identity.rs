@@ -4,6 +4,7 @@
 use super::artifact;
 use super::disk::raw::data_ranges;
 use super::error::Error;
+use super::filesystem::PART;
 use super::job::Job;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -30,13 +31,18 @@ pub fn digest(reader: &mut impl Read) -> std::io::Result<String> {
     }
 }
 
-/// Bytes of a part of a disk image that has a digest of its own.
-const PART: u64 = 4 << 20;
-
 /// The digest of a disk image, `sha256-4MiB:` and hex: the SHA-256 over those of its parts of
 /// 4 MiB, one after the other as 32 bytes each, the last part as long as it is. Holes are not
 /// read, and parts are read side by side.
 pub fn digest_parts(file: &File) -> std::io::Result<String> {
+    digest_rest(file, |_| None)
+}
+
+/// The same, where the digests of some parts are known, by their number.
+pub fn digest_rest(
+    file: &File,
+    known: impl Fn(usize) -> Option<[u8; 32]> + Sync,
+) -> std::io::Result<String> {
     let size = file.metadata()?.len();
     let mut holds_data = vec![false; usize::try_from(size.div_ceil(PART)).unwrap_or(0)];
     for range in data_ranges(file)? {
@@ -56,6 +62,9 @@ pub fn digest_parts(file: &File) -> std::io::Result<String> {
         .map_init(
             || vec![0; PART as usize],
             |buffer, (index, holds_data)| {
+                if let Some(digest) = known(index) {
+                    return Ok(digest.into());
+                }
                 let length = length(index);
                 if !holds_data && length == PART as usize {
                     return Ok(zeros);

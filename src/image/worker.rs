@@ -8,7 +8,7 @@ use super::error::Error;
 use super::fence::Fence;
 use super::grub::Loader;
 use super::harvest::harvest;
-use super::identity::{digest, digest_parts};
+use super::identity::digest;
 use super::initramfs;
 use super::job::{Failure, Job};
 pub use super::layers::initrd;
@@ -137,36 +137,32 @@ fn make(job: &Job, path: &Path) -> Result<(), Error> {
     let tree = harvest(Path::new("/"), job.epoch)?;
     let disk = Disk::plan(job, &image_id)?;
     let (kernel, initrd) = initramfs::kernel()?;
-    for (what, name, file) in &outputs {
-        match *what {
-            "image" => disk.write(&tree, &loader, &job.grub, job.format, file)?,
-            what => {
-                let path = if what == "kernel" { &kernel } else { &initrd };
-                File::open(path)
-                    .and_then(|mut content| io::copy(&mut content, &mut &*file))
-                    .map_err(Error::io("cannot write", *name))?;
-            }
-        }
-    }
-    step("seal the image");
     let mut made = BTreeMap::new();
-    for (what, name, file) in &outputs {
-        let failed = Error::io("cannot read", *name);
-        let sealed = file.metadata().and_then(|metadata| {
-            let digest = if *what == "image" {
-                digest_parts(file)?
-            } else {
-                let mut from_start = file;
-                from_start.rewind()?;
-                format!("sha256:{}", digest(&mut from_start)?)
-            };
-            Ok(Output {
-                file: (*name).to_owned(),
-                size: metadata.len(),
-                digest,
-            })
-        });
-        made.insert((*what).to_owned(), sealed.map_err(failed)?);
+    for (what, name, mut file) in outputs
+        .iter()
+        .map(|(what, name, file)| (*what, *name, file))
+    {
+        let digest = match what {
+            "image" => disk.write(&tree, &loader, &job.grub, job.format, file)?,
+            _ => {
+                let path = if what == "kernel" { &kernel } else { &initrd };
+                let digest = File::open(path)
+                    .and_then(|mut content| io::copy(&mut content, &mut file))
+                    .and_then(|_| file.rewind())
+                    .and_then(|()| digest(&mut file));
+                format!(
+                    "sha256:{}",
+                    digest.map_err(Error::io("cannot write", name))?
+                )
+            }
+        };
+        let metadata = file.metadata().map_err(Error::io("cannot read", name))?;
+        let output = Output {
+            file: name.to_owned(),
+            size: metadata.len(),
+            digest,
+        };
+        made.insert(what.to_owned(), output);
     }
     let manifest = manifest(job, image_id, made, disk)?;
     let text = serde_json::to_vec_pretty(&manifest)

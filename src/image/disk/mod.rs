@@ -2,6 +2,7 @@
 
 pub mod gpt;
 pub mod grow;
+pub mod hashed;
 pub mod image;
 pub mod kernel;
 pub mod qcow2;

@@ -38,7 +38,16 @@ pub trait BlockSink: Sync {
         }
         Ok(())
     }
+
+    /// Where this begins on the disk, in bytes: who writes whole [`PART`]s of the disk at once
+    /// spares it to be read again.
+    fn start(&self) -> u64 {
+        0
+    }
 }
+
+/// Bytes of a part of a disk that has a digest of its own.
+pub const PART: u64 = 4 << 20;
 
 /// The length at which zeros are left out.
 const SPARSE_BLOCK: usize = 4096;
@@ -71,11 +80,27 @@ pub struct Window<'a> {
 
 impl BlockSink for Window<'_> {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let end = offset.checked_add(bytes.len() as u64);
-        if end.is_none_or(|end| end > self.length) {
-            return Err(io::Error::other("a write passes the end of its partition"));
-        }
+        self.check(offset, bytes)?;
         self.sink.write_at(self.start + offset, bytes)
+    }
+
+    fn write_sparse(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.check(offset, bytes)?;
+        self.sink.write_sparse(self.start + offset, bytes)
+    }
+
+    fn start(&self) -> u64 {
+        self.sink.start() + self.start
+    }
+}
+
+impl Window<'_> {
+    fn check(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = offset.checked_add(bytes.len() as u64);
+        match end.is_some_and(|end| end <= self.length) {
+            true => Ok(()),
+            false => Err(io::Error::other("a write passes the end of its partition")),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Writing the pieces: threads each fill a buffer with pieces that lie side by side and write
-//! what is not zero.
+//! Writing the pieces: threads each fill a buffer with what lies side by side in one part of the
+//! disk, and write what is not zero.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,10 +10,10 @@ use rayon::prelude::*;
 use super::checksum::inode_seed;
 use super::directory::Shape;
 use super::geometry::{BLOCK, BLOCK_LEN};
-use super::layout::{LONGEST_PIECE, Piece, Source};
+use super::layout::{Piece, Source};
 use super::need::Need;
 use super::number::Numbered;
-use crate::image::filesystem::{BlockSink, FilesystemError};
+use crate::image::filesystem::{BlockSink, FilesystemError, PART};
 use crate::image::tree::{Content, Kind, Tree};
 
 /// What the pieces refer to.
@@ -31,42 +31,47 @@ pub struct Contents<'a> {
 }
 
 impl Contents<'_> {
-    /// Writes all pieces.
+    /// Writes all pieces, which ascend by place.
     pub fn write(&self, pieces: &[Piece], out: &dyn BlockSink) -> Result<(), FilesystemError> {
-        batches(pieces)
+        batches(pieces, out.start() / BLOCK)
             .into_par_iter()
             .try_for_each_init(Vec::new, |buffer, batch| {
                 let Some(first) = batch.first() else {
                     return Ok(());
                 };
-                let blocks: u64 = batch.iter().map(|piece| piece.run.length).sum();
+                let blocks: u64 = batch.iter().map(|stretch| stretch.length).sum();
                 let length = blocks as usize * BLOCK_LEN;
                 if buffer.len() < length {
                     buffer.resize(length, 0);
                 }
                 let mut rest = &mut buffer[..length];
-                for piece in batch {
-                    let (own, after) = rest.split_at_mut(piece.run.length as usize * BLOCK_LEN);
-                    self.fill(piece, own)?;
+                for stretch in &batch {
+                    let (own, after) = rest.split_at_mut(stretch.length as usize * BLOCK_LEN);
+                    self.fill(stretch, own)?;
                     rest = after;
                 }
-                out.write_sparse(first.run.start * BLOCK, &buffer[..length])
+                out.write_sparse(first.start() * BLOCK, &buffer[..length])
                     .map_err(FilesystemError::Write)
             })
     }
 
-    fn fill(&self, piece: &Piece, into: &mut [u8]) -> Result<(), FilesystemError> {
-        match &piece.source {
-            Source::Bytes(bytes) => into.copy_from_slice(bytes),
+    fn fill(&self, stretch: &Stretch, into: &mut [u8]) -> Result<(), FilesystemError> {
+        match &stretch.piece.source {
+            Source::Bytes(bytes) => {
+                let from = stretch.from as usize * BLOCK_LEN;
+                into.copy_from_slice(&bytes[from..][..into.len()]);
+            }
             Source::Directory { need, block } => {
                 let bytes = self.directory(&self.needs[*need]);
-                into.copy_from_slice(&bytes[*block as usize * BLOCK_LEN..][..into.len()]);
+                let from = (*block + stretch.from) as usize * BLOCK_LEN;
+                into.copy_from_slice(&bytes[from..][..into.len()]);
             }
             Source::File { node, offset } => {
+                let offset = offset + stretch.from * BLOCK;
                 let filled = match &self.tree.nodes[*node].kind {
-                    Kind::Symlink(target) => copy(target, *offset, into),
-                    Kind::File(Content::Bytes(bytes)) => copy(bytes, *offset, into),
-                    Kind::File(Content::Path { path, size }) => read(path, *size, *offset, into)?,
+                    Kind::Symlink(target) => copy(target, offset, into),
+                    Kind::File(Content::Bytes(bytes)) => copy(bytes, offset, into),
+                    Kind::File(Content::Path { path, size }) => read(path, *size, offset, into)?,
                     _ => 0,
                 };
                 into[filled..].fill(0);
@@ -85,22 +90,53 @@ impl Contents<'_> {
     }
 }
 
-/// Pieces that lie side by side, about [`LONGEST_PIECE`] blocks together.
-fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
-    let mut batches = Vec::new();
-    let mut from = 0;
-    let mut blocks = 0;
-    for (at, piece) in pieces.iter().enumerate() {
-        let follows = at > 0 && pieces[at - 1].run.end() == piece.run.start;
-        if at > from && (!follows || blocks + piece.run.length > LONGEST_PIECE) {
-            batches.push(&pieces[from..at]);
-            from = at;
-            blocks = 0;
-        }
-        blocks += piece.run.length;
+/// Blocks of a part of the disk.
+const PART_BLOCKS: u64 = PART / BLOCK;
+
+/// Blocks of a piece that lie in one part of the disk.
+struct Stretch<'a> {
+    piece: &'a Piece,
+    /// The first of the piece's blocks.
+    from: u64,
+    /// How many blocks.
+    length: u64,
+}
+
+impl Stretch<'_> {
+    /// Its first block.
+    fn start(&self) -> u64 {
+        self.piece.run.start + self.from
     }
-    if from < pieces.len() {
-        batches.push(&pieces[from..]);
+
+    fn end(&self) -> u64 {
+        self.start() + self.length
+    }
+}
+
+/// What lies side by side in one part of the disk, on which the filesystem begins with the
+/// block `first`.
+fn batches(pieces: &[Piece], first: u64) -> Vec<Vec<Stretch<'_>>> {
+    let mut batches: Vec<Vec<Stretch>> = Vec::new();
+    let mut end = None;
+    for piece in pieces {
+        let mut from = 0;
+        while from < piece.run.length {
+            let place = piece.run.start + from;
+            let in_part = (first + place) % PART_BLOCKS;
+            let length = (PART_BLOCKS - in_part).min(piece.run.length - from);
+            let stretch = Stretch {
+                piece,
+                from,
+                length,
+            };
+            from += length;
+            let follows = end == Some(place) && in_part > 0;
+            end = Some(stretch.end());
+            match batches.last_mut() {
+                Some(batch) if follows => batch.push(stretch),
+                _ => batches.push(vec![stretch]),
+            }
+        }
     }
     batches
 }
