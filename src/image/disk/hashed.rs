@@ -66,7 +66,7 @@ impl BlockSink for Hashed<'_> {
     }
 
     fn write_sparse(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let whole = offset % PART == 0 && bytes.len() as u64 == PART;
+        let whole = offset.is_multiple_of(PART) && bytes.len() as u64 == PART;
         let digest = whole.then(|| Sha256::digest(bytes).into());
         self.note(offset, bytes.len() as u64, digest);
         self.file.write_sparse(offset, bytes)
