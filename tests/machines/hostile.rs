@@ -1,5 +1,6 @@
 //! A package whose maintainer script, as root, tries to get at the workstation that builds the
-//! image: files, processes, devices, the kernel, the network, the terminal. It gets nothing.
+//! image: files, processes, devices, the kernel, the network, the terminal. It gets nothing. It
+//! comes from the archive that a service brings.
 
 use crate::archive::{Miniature, Suite};
 use crate::cache::Cache;
@@ -7,6 +8,9 @@ use crate::deb::Deb;
 use crate::key::Key;
 use crate::ordinary::User;
 use crate::site::MUSTER;
+use muster::image::disk::image;
+use muster::image::filesystem::ext4::read::Reader;
+use muster::image::inspect::{root, text};
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -18,7 +22,7 @@ const BASE: &str = include_str!("../../profiles/bases/debian-12.toml");
 const STACK: &str = "\
 [stack]\nname = \"victim\"\nsummary = \"Takes a hostile package\"\nbase = \"debian-12\"\n\n\
 [[role]]\nname = \"victim\"\nsummary = \"Nothing else\"\nmemory = 512\ncpus = 1\ndisk = 8192\n\
-services = []\npackages = [\"hostile\"]\n";
+services = [\"hostile\"]\n";
 const CANARY: &str = "the canary lives\n";
 /// Attempts of the script.
 const ATTEMPTS: usize = 28;
@@ -96,10 +100,12 @@ fn profiles(folder: &Path, script: &str) -> Miniature {
     let mut archive = Miniature::new(Key::new());
     archive.packages.insert("hostile".into(), deb.write());
     archive.write(&Suite::new("mini", control));
-    let base = format!(
-        "{BASE}\n[[archive]]\nname = \"mini\"\nmirror = \"{}\"\norigin = \"Mini\"\n\
+    let service = format!(
+        "[service]\nname = \"hostile\"\nsummary = \"Takes what it gets\"\n\n\
+         [packages]\napt = [\"hostile\"]\n\n\
+         [[archive]]\nname = \"mini\"\nmirror = \"{}\"\norigin = \"Mini\"\n\
          suites = [\"mini\"]\ncomponents = [\"main\"]\nfingerprints = [\"{}\"]\n\
-         keys = \"keys/mini.asc\"\n",
+         keys = \"keys/mini.asc\"\npackages = [\"hostile\"]\n",
         archive.url(),
         archive.key.fingerprint()
     );
@@ -108,10 +114,11 @@ fn profiles(folder: &Path, script: &str) -> Miniature {
         fs::create_dir_all(path.parent().expect("a folder")).expect("made");
         fs::write(path, text).expect("written");
     };
-    write("bases/debian-12.toml", &base);
+    write("bases/debian-12.toml", BASE);
     let keys = include_str!("../../profiles/bases/keys/debian-12.asc");
     write("bases/keys/debian-12.asc", keys);
-    write("bases/keys/mini.asc", &archive.key.armoured());
+    write("services/hostile.toml", &service);
+    write("services/keys/mini.asc", &archive.key.armoured());
     write("stacks/victim/stack.toml", STACK);
     archive
 }
@@ -132,13 +139,42 @@ fn was_refused(log: &Path) {
     assert!(log.contains("ATTEMPTS MADE"), "{log}");
 }
 
+/// The image is as locked, and apt on the host knows where the package came from.
+fn knows_the_archive(folder: &Path, archive: &Miniature) {
+    let verify = [
+        "--profiles",
+        "profiles",
+        "verify-image",
+        "out/victim/victim.raw",
+    ];
+    let said = Command::new(MUSTER)
+        .args(verify)
+        .current_dir(folder)
+        .output()
+        .expect("muster starts");
+    assert!(said.status.success(), "{said:?}");
+    let source = image::open(&folder.join("out/victim/victim.raw")).expect("an image");
+    let part = root(&*source).expect("a root");
+    let reader = Reader::open(&part).expect("ext4");
+    let nodes = reader.walk().expect("a tree");
+    let read = |path: &str| text(&reader, &nodes, path).expect("there");
+    let sources = read("etc/apt/sources.list.d/mini.sources");
+    assert!(
+        sources.contains(&format!("URIs: {}\n", archive.url())),
+        "{sources}"
+    );
+    assert_eq!(read("etc/apt/keyrings/mini.asc"), archive.key.armoured());
+    let pins = read("etc/apt/preferences.d/mini.pref");
+    assert!(pins.contains("Package: hostile\n"), "{pins}");
+}
+
 #[test]
 fn a_hostile_package_does_not_touch_the_workstation() {
     let pattern = || fs::read_to_string("/proc/sys/kernel/core_pattern").expect("readable");
     let before = pattern();
     let mut prey = Prey::new();
     let root = tempfile::tempdir_in("/var/tmp").expect("a folder");
-    let _archive = profiles(root.path(), &prey.script());
+    let archive = profiles(root.path(), &prey.script());
     let cache = Cache::below(root.path());
     // With a terminal, and with a file that was left open.
     let mut build = Command::new("script");
@@ -165,6 +201,7 @@ fn a_hostile_package_does_not_touch_the_workstation() {
     assert_eq!(layers.permissions().mode() & 0o777, 0o700);
     cache.says(&["cache", "verify"]);
     println!("[hostile] all {ATTEMPTS} attempts were refused");
+    knows_the_archive(root.path(), &archive);
 
     let user = User::new();
     let copied = Command::new("cp")
