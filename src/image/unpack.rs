@@ -4,25 +4,23 @@
 //! link in a package cannot lead out of it. Many packages are unpacked at once; where two
 //! disagree, the result does not depend on which was faster.
 
+mod archive;
+
 use super::deb::{self, Control};
 use super::diversion::Diversions;
 use super::dpkg::Database;
-use super::error::{Error, Refusal};
-use super::exclude::NEVER_THERE;
+use super::error::Error;
 use super::ground::Ground;
-use super::member::{Kind, Member, Meta, Unreadable, canonical, names};
+use super::member::{Meta, canonical, names};
 use super::store::{Data, Store};
 use crate::packages::lock::Package;
 use crate::profile::Exclude;
-use md5::{Digest, Md5};
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
-use nix::sys::time::TimeSpec;
+use archive::Archive;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, lchown, symlink};
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -235,198 +233,12 @@ impl Unpacker {
     ) -> Result<Unpacked, Error> {
         let key = loaded.package.key();
         let room = room(&loaded.control);
-        let read = |tar: &mut deb::Tar| self.archive(tar, loaded, order, diversions);
+        let archive = Archive::new(self, loaded, order, diversions);
+        let read = |tar: &mut deb::Tar| archive.unpack(tar);
         match store.data(loaded.package)? {
             Data::Packed(file) => deb::data(&key, file, room, read),
             Data::Plain(file) => deb::plain(&key, file, room, read),
         }
-    }
-
-    /// Unpacks one data archive.
-    fn archive(
-        &self,
-        tar: &mut deb::Tar,
-        loaded: &Loaded,
-        order: usize,
-        diversions: &Diversions,
-    ) -> Result<Unpacked, Error> {
-        let name = loaded.package.name.as_str();
-        let conffiles: BTreeSet<String> = loaded.control.conffiles().into_iter().collect();
-        let damaged = |error: io::Error| Error::Package {
-            package: loaded.package.key(),
-            reason: deb::truncated("data.tar", &error),
-        };
-        let mut unpacked = Unpacked::default();
-        let mut shipped = BTreeSet::new();
-        let mut links = BTreeSet::new();
-        // What stays out, and the folders among it.
-        let mut excluded = BTreeSet::new();
-        // Where those files stand that another package ships too, and which of them go.
-        let mut aside: HashMap<String, PathBuf> = HashMap::new();
-        let mut lost = Vec::new();
-        let mut buffer = vec![0; 64 * 1024];
-        tar.each(|entry| {
-            let raw = entry.path_bytes().into_owned();
-            let refused = |refusal: Refusal| Error::Refused {
-                package: name.to_owned(),
-                member: String::from_utf8_lossy(&raw).into_owned(),
-                refusal,
-            };
-            let member = Member::read(entry, order).map_err(|error| match error {
-                Unreadable::Damaged(error) => damaged(error),
-                Unreadable::Refused(refusal) => refused(refusal),
-            })?;
-            let Some(member) = member else {
-                return Ok(());
-            };
-            let meta = member.meta;
-            let listed = member.listed();
-            let cut = |what: String| Error::Excluded {
-                package: name.to_owned(),
-                path: listed.clone(),
-                what,
-            };
-            let leads_on = matches!(member.kind, Kind::Directory | Kind::Symlink(_));
-            let path = listed.strip_suffix("/.").unwrap_or(&listed);
-            let skipped = self.exclude.skips(path, leads_on);
-            if let Some((folder, _)) = listed.rsplit_once('/')
-                && !skipped
-                && excluded.contains(folder)
-            {
-                return Err(cut(format!("lies in {folder}")));
-            }
-            if member.kind == Kind::Directory {
-                if skipped {
-                    excluded.insert(listed.clone());
-                } else {
-                    let path = self.ground.settle(&self.root, &member.path, &links);
-                    self.directory(&path.map_err(refused)?, meta)?;
-                }
-                unpacked.list.push(listed);
-                return Ok(());
-            }
-            let settle = |path: &str| {
-                let landing = diversions.landing(path, name);
-                let settled = self.ground.settle(&self.root, &landing[1..], &links);
-                settled.map_err(refused)
-            };
-            let landing = settle(&listed)?;
-            let mut target = self.root.join(&landing);
-            let claim = match member.kind {
-                Kind::Device => return Ok(()),
-                _ => self.claim(&landing, &listed, loaded, skipped)?,
-            };
-            if skipped {
-                if conffiles.contains(&listed) {
-                    let digest = NEVER_THERE.to_owned();
-                    unpacked.conffiles.push((listed.clone(), digest));
-                }
-                excluded.insert(listed.clone());
-                // dpkg lists it all the same: it belongs to the package.
-                unpacked.list.push(listed);
-                return Ok(());
-            }
-            if let Some(path) = aside.get(&listed) {
-                target = path.clone();
-            } else if claim != Claim::Mine {
-                let name = format!(".muster-{order}-{}", aside.len());
-                let path = target.with_file_name(name);
-                aside.insert(listed.clone(), path.clone());
-                match claim {
-                    Claim::Won => self.state().won.push(Won {
-                        winner: loaded.package.name.clone(),
-                        key: canonical(&landing).into_bytes(),
-                        aside: path.clone(),
-                        target,
-                    }),
-                    _ => lost.push(path.clone()),
-                }
-                target = path;
-            }
-            let failed = |error: io::Error| match error.kind() {
-                io::ErrorKind::IsADirectory => refused(Refusal::Occupied),
-                _ => Error::Io {
-                    doing: "cannot unpack",
-                    path: target.clone(),
-                    source: error,
-                },
-            };
-            shipped.insert(listed.clone());
-            if claim != Claim::Lost {
-                unpacked.list.push(listed.clone());
-            }
-            if let Kind::HardLink(source, written) = member.kind {
-                let source = format!("/{source}");
-                if excluded.contains(&source) {
-                    return Err(cut(format!("is a hard link to {source}")));
-                }
-                if !shipped.contains(&source) {
-                    return Err(refused(Refusal::HardLink(written)));
-                }
-                let source = match aside.get(&source) {
-                    Some(path) => path.clone(),
-                    None => self.root.join(settle(&source)?),
-                };
-                self.place(&target, || fs::hard_link(&source, &target))
-                    .map_err(failed)?;
-            } else if let Kind::Symlink(link) = member.kind {
-                if !fs::read_link(&target).is_ok_and(|found| found == link) {
-                    self.place(&target, || symlink(&link, &target))
-                        .map_err(failed)?;
-                }
-                links.insert(member.path);
-                lchown(&target, Some(meta.uid), Some(meta.gid)).map_err(failed)?;
-                let time = TimeSpec::new(meta.mtime, 0);
-                utimensat(
-                    AT_FDCWD,
-                    &target,
-                    &time,
-                    &time,
-                    UtimensatFlags::NoFollowSymlink,
-                )
-                .map_err(|errno| failed(errno.into()))?;
-            } else if member.kind == Kind::File {
-                let mut file = self
-                    .place(&target, || {
-                        let mut options = OpenOptions::new();
-                        options
-                            .write(true)
-                            .create_new(true)
-                            .mode(0o600)
-                            .open(&target)
-                    })
-                    .map_err(failed)?;
-                let mut digest = conffiles.contains(&listed).then(Md5::new);
-                loop {
-                    let read = entry.read(&mut buffer).map_err(damaged)?;
-                    if read == 0 {
-                        break;
-                    }
-                    if let Some(digest) = &mut digest {
-                        digest.update(&buffer[..read]);
-                    }
-                    file.write_all(&buffer[..read]).map_err(failed)?;
-                }
-                meta.apply_to(&file).map_err(failed)?;
-                if let Some(digest) = digest.filter(|_| claim != Claim::Lost) {
-                    unpacked
-                        .conffiles
-                        .push((listed, hex::encode(digest.finalize())));
-                }
-            } else {
-                self.place(&target, || {
-                    nix::unistd::mkfifo(&target, Mode::from_bits_truncate(meta.mode))
-                        .map_err(io::Error::from)
-                })
-                .map_err(failed)?;
-                lchown(&target, Some(meta.uid), Some(meta.gid)).map_err(failed)?;
-            }
-            Ok(())
-        })?;
-        for path in lost {
-            fs::remove_file(&path).map_err(Error::io("cannot remove", &path))?;
-        }
-        Ok(unpacked)
     }
 
     /// Makes a directory, or agrees with the one that is there.
