@@ -287,7 +287,7 @@ fn whole(stack: &Stack, role: &Role, image: &Path) -> miette::Result<()> {
     let Ok(manifest) = serde_json::from_slice::<Manifest>(&manifest) else {
         return Ok(()); // An image of somebody else's making need not have one.
     };
-    let Some((output, change)) = standing::changed(&manifest, &path).into_diagnostic()? else {
+    let Some((output, change)) = standing::changed(&manifest, &path).map_err(report::image)? else {
         return Ok(());
     };
     let why = match change {

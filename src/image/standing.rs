@@ -4,6 +4,7 @@
 //! rest of it. So files that were made before this computer was started are read, once: the
 //! power may have failed before they were written.
 
+use super::error::Error;
 use super::identity::{digest, digest_parts};
 use super::manifest::{Manifest, Output};
 use std::fs::{self, File};
@@ -28,30 +29,41 @@ pub enum Change {
 pub fn changed<'a>(
     manifest: &'a Manifest,
     path: &Path,
-) -> io::Result<Option<(&'a Output, Change)>> {
-    let last = fs::metadata(path)?.modified()?;
+) -> Result<Option<(&'a Output, Change)>, Error> {
+    let last = fs::metadata(path).and_then(|found| found.modified());
+    let last = last.map_err(Error::io("cannot read", path))?;
     let read = last < started();
     for output in manifest.outputs.values() {
         let file = path.with_file_name(&output.file);
-        let found = match fs::metadata(&file) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Some((output, Change::Missing)));
-            }
-            found => found?,
-        };
-        let change = match () {
-            () if found.len() != output.size => Change::Size(found.len()),
-            () if found.modified()? > last => Change::Newer,
-            () if read && content(&file, output)? != output.digest => Change::Content,
-            () => continue,
-        };
-        return Ok(Some((output, change)));
+        let change = change(&file, output, last, read);
+        if let Some(change) = change.map_err(Error::io("cannot read", file))? {
+            return Ok(Some((output, change)));
+        }
     }
     if read {
         // Where this fails they are read again.
         let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
     }
     Ok(None)
+}
+
+/// What became of one file; its content counts if it is to be read.
+fn change(
+    file: &Path,
+    output: &Output,
+    last: SystemTime,
+    read: bool,
+) -> io::Result<Option<Change>> {
+    let found = match fs::metadata(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(Change::Missing)),
+        found => found?,
+    };
+    Ok(match () {
+        () if found.len() != output.size => Some(Change::Size(found.len())),
+        () if found.modified()? > last => Some(Change::Newer),
+        () if read && content(file, output)? != output.digest => Some(Change::Content),
+        () => None,
+    })
 }
 
 /// The digest of a file, of the kind that the manifest has.
