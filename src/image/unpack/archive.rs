@@ -113,10 +113,7 @@ impl<'a> Archive<'a> {
         if claim != Claim::Lost {
             self.unpacked.list.push(listed.clone());
         }
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::IsADirectory => self.refused(&raw, Refusal::Occupied),
-            _ => Error::io("cannot unpack", &target)(error),
-        };
+        let failed = |error| self.failed(&raw, &target, error);
         match member.kind {
             Kind::HardLink(source, written) => {
                 let source = self.linked(&raw, &listed, &source, written)?;
@@ -234,10 +231,8 @@ impl<'a> Archive<'a> {
         meta: Meta,
         raw: &[u8],
     ) -> Result<Option<String>, Error> {
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::IsADirectory => self.refused(raw, Refusal::Occupied),
-            _ => Error::io("cannot unpack", target)(error),
-        };
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let failed = |error| self.failed(raw, target, error);
         let open = || {
             let mut options = OpenOptions::new();
             let options = options.write(true).create_new(true).mode(0o600);
@@ -245,7 +240,6 @@ impl<'a> Archive<'a> {
         };
         let mut file = self.into.place(target, open).map_err(failed)?;
         let mut digest = self.conffiles.contains(listed).then(Md5::new);
-        let mut buffer = std::mem::take(&mut self.buffer);
         loop {
             let read = entry.read(&mut buffer);
             let read = read.map_err(|error| self.damaged(&error))?;
@@ -255,12 +249,11 @@ impl<'a> Archive<'a> {
             if let Some(digest) = &mut digest {
                 digest.update(&buffer[..read]);
             }
-            let written = file.write_all(&buffer[..read]);
-            written.map_err(Error::io("cannot unpack", target))?;
+            file.write_all(&buffer[..read]).map_err(failed)?;
         }
         self.buffer = buffer;
-        meta.apply_to(&file)
-            .map_err(Error::io("cannot unpack", target))?;
+        let applied = meta.apply_to(&file);
+        applied.map_err(|error| self.failed(raw, target, error))?;
         Ok(digest.map(|digest| hex::encode(digest.finalize())))
     }
 
@@ -269,6 +262,14 @@ impl<'a> Archive<'a> {
             package: self.loaded.package.name.clone(),
             member: String::from_utf8_lossy(raw).into_owned(),
             refusal,
+        }
+    }
+
+    /// Why something could not be made at `target`.
+    fn failed(&self, raw: &[u8], target: &Path, error: io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::IsADirectory => self.refused(raw, Refusal::Occupied),
+            _ => Error::io("cannot unpack", target)(error),
         }
     }
 
