@@ -149,10 +149,10 @@ pub fn has_keyboard(root: &Path, layout: &str) -> bool {
 
 /// Applies a keyboard layout now, before anything is typed with it.
 pub fn keyboard(root: &Path, layout: &str) -> Result<()> {
-    // Compiling a keymap takes seconds; the image's own layout is loaded already.
-    let loaded = has_keyboard(root, layout);
-    write_if_new(&root.join(KEYBOARD), &keyboard_file(layout), 0o644)?;
-    if !loaded {
+    // Compiling a keymap takes seconds, now and at the next boot; the image's own layout is loaded
+    // already.
+    if !has_keyboard(root, layout) {
+        write_if_new(&root.join(KEYBOARD), &keyboard_file(layout), 0o644)?;
         load_keyboard();
     }
     Ok(())

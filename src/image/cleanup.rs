@@ -3,6 +3,9 @@
 
 use super::error::Error;
 use super::overlay::write;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,6 +45,10 @@ const EMPTIED: [&str; 4] = [
     "/var/tmp",
 ];
 
+/// What console-setup(5) compiled into its cache. With one and the same time on all of them it
+/// would compile it anew at first boot.
+const OLDER: [&str; 2] = ["/etc/default/keyboard", "/etc/default/console-setup"];
+
 /// Cleans `/`, which this process has entered. `day` is the image's day since 1970, which
 /// stands for the last change of every password.
 pub fn clean(day: i64) -> Result<(), Error> {
@@ -59,6 +66,18 @@ pub fn clean(day: i64) -> Result<(), Error> {
     let path = "/etc/shadow";
     if let Ok(text) = fs::read_to_string(path) {
         fs::write(path, shadow(&text, day)).map_err(Error::io("cannot write", path))?;
+    }
+    let midnight = TimeSpec::new(day * 86400 - 1, 0);
+    for path in OLDER.into_iter().filter(|path| Path::new(path).is_file()) {
+        utimensat(
+            AT_FDCWD,
+            path,
+            &midnight,
+            &midnight,
+            UtimensatFlags::FollowSymlink,
+        )
+        .map_err(io::Error::from)
+        .map_err(Error::io("cannot set the time of", path))?;
     }
     Ok(())
 }

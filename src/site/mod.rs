@@ -12,5 +12,6 @@ pub mod question;
 pub mod refusal;
 pub mod rules;
 pub mod secrets;
+pub mod trust;
 
 pub use model::*;

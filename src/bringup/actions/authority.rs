@@ -1,9 +1,10 @@
 //! The site CA: made once, and trusted by the host's own programs.
 
 use super::file::File;
-use super::{Act, ActionError, Found, Surroundings, run};
+use super::{Act, ActionError, Found, Surroundings, io, run};
 use crate::bringup::places::Places;
 use crate::site::authority::Authority;
+use crate::site::trust::{self, Folders};
 use std::path::Path;
 
 /// Makes the CA and installs its certificate.
@@ -16,7 +17,7 @@ pub struct SiteAuthority<'a> {
 }
 
 impl SiteAuthority<'_> {
-    /// Where programs look. update-ca-certificates(8) may have made a link of the first.
+    /// Where programs look. The first is a link where programs trust it.
     fn copies(&self) -> [&Path; 2] {
         [&self.places.ca, &self.places.ca_anchor]
     }
@@ -39,19 +40,30 @@ impl Act for SiteAuthority<'_> {
         })
     }
 
-    /// A copy that is written anew is a file again, which update-ca-certificates(8) takes for a
-    /// new one: it makes a link of it and the names by which OpenSSL finds it.
+    /// update-ca-certificates(8) looks at every certificate again and again, so it runs only where
+    /// there is more to do than to add this one. A copy that is written anew is a file again, which
+    /// it takes for a new one: it makes a link of it and the names by which OpenSSL finds it.
     fn apply(&self, around: &Surroundings, stale: bool) -> Result<(), ActionError> {
         let authority = Authority::open_or_create(&self.places.authority(), self.organisation)?;
-        for path in self.copies() {
+        let write = |path: &Path| {
             let file = File {
                 path: &path.display().to_string(),
                 content: authority.pem(),
                 mode: "0644",
                 owner: "0:0",
             };
-            file.apply(around, stale)?;
+            file.apply(around, stale)
+        };
+        write(&self.places.ca_anchor)?;
+        if self.places.refresh_trust {
+            let folders = Folders::host();
+            if trust::add(&folders, &self.places.ca_anchor)
+                .map_err(io("add to", &folders.trusted))?
+            {
+                return Ok(());
+            }
         }
+        write(&self.places.ca)?;
         if self.places.refresh_trust {
             run(["update-ca-certificates"])?;
         }

@@ -20,20 +20,25 @@ pub struct Unit<'a> {
 
 /// What systemd says about a unit.
 #[derive(Debug, Default)]
-struct Facts(BTreeMap<String, String>);
+struct Facts {
+    told: BTreeMap<String, String>,
+    /// Whether it was made from an init script.
+    scripted: bool,
+}
 
 impl Facts {
     fn parse(text: &str) -> Facts {
-        Facts(
-            text.lines()
-                .filter_map(|line| line.split_once('='))
+        let lines = text.lines().filter_map(|line| line.split_once('='));
+        Facts {
+            told: lines
                 .map(|(key, value)| (key.to_string(), value.to_string()))
                 .collect(),
-        )
+            scripted: false,
+        }
     }
 
     fn get(&self, key: &str) -> &str {
-        self.0.get(key).map_or("", String::as_str)
+        self.told.get(key).map_or("", String::as_str)
     }
 
     fn active(&self) -> bool {
@@ -45,7 +50,12 @@ impl Facts {
         self.get("Type") == "oneshot"
             && self.get("ActiveState") == "inactive"
             && self.get("Result") == "success"
-            && !matches!(self.get("InactiveEnterTimestampMonotonic"), "" | "0")
+            && self.has_ended()
+    }
+
+    /// Whether it has been started since boot, and has ended.
+    fn has_ended(&self) -> bool {
+        !matches!(self.get("InactiveEnterTimestampMonotonic"), "" | "0")
     }
 
     /// How the unit differs from the wanted state.
@@ -95,31 +105,65 @@ impl Unit<'_> {
         ])?))
     }
 
-    /// Whether a unit made from an init script is enabled: only its links tell, and
-    /// `UnitFileState` is `generated` either way.
-    fn scripted_and_disabled(&self, facts: &Facts) -> bool {
-        facts.get("UnitFileState") == "generated"
-            && systemctl(&["is-enabled", "--quiet", "--", self.unit]).is_err()
+    /// Whether it starts at boot: what links say. systemd knows what they said when it last read
+    /// all units, and of a unit made from an init script only that it was made.
+    fn is_enabled(&self) -> bool {
+        systemctl(&["is-enabled", "--quiet", "--", self.unit]).is_ok()
     }
 
-    /// Runs systemctl; its failure carries what the unit wrote last.
+    /// What systemd says, with the state of the unit's file as it is where that matters.
+    fn fresh_facts(&self) -> Result<Facts, ActionError> {
+        let mut facts = self.facts()?;
+        let remembered = facts.get("UnitFileState");
+        let started = matches!(self.state, UnitState::Started | UnitState::Reloaded);
+        let doubtful = match remembered {
+            "disabled" | "generated" => started,
+            "enabled" => self.state == UnitState::Stopped,
+            _ => false,
+        };
+        if doubtful {
+            let now = match self.is_enabled() {
+                true => "enabled",
+                false => "disabled",
+            };
+            facts.scripted = remembered == "generated";
+            facts.told.insert("UnitFileState".into(), now.into());
+        }
+        Ok(facts)
+    }
+
+    /// Has it start at boot or not. Where there is a unit beside an init script, nobody asks the
+    /// script, and two more programs and three reloads of all units would take longer than many a
+    /// service takes to start. A unit need not be read again for a link to it.
+    fn enable(&self, verb: &str, facts: &Facts) -> Result<(), ActionError> {
+        let mut program = Program::new(["systemctl", verb, "--no-ask-password"]);
+        if !facts.scripted {
+            program.command.push("--no-reload".into());
+            let skip = ("SYSTEMCTL_SKIP_SYSV".into(), "1".into());
+            program.environment.extend([skip]);
+        }
+        program.command.extend(["--".into(), self.unit.into()]);
+        self.ordered(verb, program.run())
+    }
+
     fn order(&self, verb: &str) -> Result<(), ActionError> {
-        systemctl(&[verb, "--", self.unit])
-            .map(drop)
-            .map_err(|error| ActionError::Refused {
-                reason: format!("`systemctl {verb} {}`: {}", self.unit, first_line(&error)),
-                output: format!("{}\n{}", journal_tail(self.unit, 12), error.output()),
-            })
+        self.ordered(verb, systemctl(&[verb, "--", self.unit]))
+    }
+
+    /// A failure carries what the unit wrote last.
+    fn ordered<T>(&self, verb: &str, result: Result<T, ProcessError>) -> Result<(), ActionError> {
+        result.map(drop).map_err(|error| ActionError::Refused {
+            reason: format!("`systemctl {verb} {}`: {}", self.unit, first_line(&error)),
+            output: format!("{}\n{}", journal_tail(self.unit, 12), error.output()),
+        })
     }
 
     fn start(&self, facts: &Facts, stale: bool) -> Result<(), ActionError> {
         if facts.get("LoadState") == "masked" {
             self.order("unmask")?;
         }
-        if matches!(facts.get("UnitFileState"), "disabled" | "masked")
-            || self.scripted_and_disabled(facts)
-        {
-            self.order("enable")?;
+        if matches!(facts.get("UnitFileState"), "disabled" | "masked") {
+            self.enable("enable", facts)?;
         }
         match (facts.active(), stale, self.state) {
             (true, true, UnitState::Reloaded) => self.order("reload-or-restart"),
@@ -127,7 +171,9 @@ impl Unit<'_> {
             (true, false, _) => Ok(()),
             (false, _, _) => {
                 // The start limit counts failures of attempts before this one.
-                let _ = systemctl(&["reset-failed", "--", self.unit]);
+                if facts.get("ActiveState") == "failed" || facts.has_ended() {
+                    let _ = systemctl(&["reset-failed", "--", self.unit]);
+                }
                 self.order("start")
             }
         }
@@ -136,30 +182,26 @@ impl Unit<'_> {
 
 impl Act for Unit<'_> {
     fn check(&self, _around: &Surroundings, stale: bool) -> Result<Found, ActionError> {
-        let facts = self.facts()?;
+        let facts = self.fresh_facts()?;
         if facts.get("NeedDaemonReload") == "yes" {
             return Ok(Found::Wanting("its unit file has changed".into()));
-        }
-        let wanted = matches!(self.state, UnitState::Started | UnitState::Reloaded);
-        if wanted && self.scripted_and_disabled(&facts) {
-            return Ok(Found::Wanting(format!("{} is disabled", self.unit)));
         }
         Ok(facts.found(self.unit, self.state, stale))
     }
 
     fn apply(&self, _around: &Surroundings, stale: bool) -> Result<(), ActionError> {
-        let mut facts = self.facts()?;
+        let mut facts = self.fresh_facts()?;
         let stale = stale || facts.get("NeedDaemonReload") == "yes";
         if facts.get("NeedDaemonReload") == "yes" || facts.get("LoadState") == "not-found" {
             systemctl(&["daemon-reload"])?;
-            facts = self.facts()?;
+            facts = self.fresh_facts()?;
         }
         match self.state {
             UnitState::Started | UnitState::Reloaded => self.start(&facts, stale),
             UnitState::Stopped if facts.get("LoadState") == "not-found" => Ok(()),
             UnitState::Stopped => {
                 self.order("stop")?;
-                self.order("disable")
+                self.enable("disable", &facts)
             }
             UnitState::Masked => {
                 if facts.active() {
