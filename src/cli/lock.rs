@@ -115,9 +115,7 @@ fn told(locked: &Locked, path: &std::path::Path, unchanged: bool) -> String {
         );
     }
     // A first lock is all news, and none of it.
-    let first = locked.changes.len() == lock.packages.len()
-        && locked.changes.iter().all(|change| change.from.is_none());
-    if !first {
+    if !locked.first {
         for change in &locked.changes {
             text += &format!("{}\n", line(change));
         }

@@ -61,7 +61,12 @@ impl Disk {
     ) -> Result<String, Error> {
         let failed = || Error::io("cannot write", "the disk");
         match format.clusters() {
-            None => self.raw(tree, loader, configuration, out),
+            None => {
+                out.set_len(self.size).map_err(failed())?;
+                let hashed = Hashed::new(out, self.size);
+                self.raw(tree, loader, configuration, &hashed)?;
+                hashed.digest().map_err(failed())
+            }
             Some(compression) => {
                 // The root is gone from the outside, but not from this process: the raw disk
                 // stands in it, out of the tree that was read from it before.
@@ -70,6 +75,7 @@ impl Disk {
                 let raw = options.create_new(true).read(true).write(true).open(path);
                 let raw = raw.map_err(failed())?;
                 std::fs::remove_file(path).map_err(failed())?;
+                raw.set_len(self.size).map_err(failed())?;
                 self.raw(tree, loader, configuration, &raw)?;
                 qcow2::write(&raw, out, compression)
                     .and_then(|()| digest_parts(out))
@@ -78,16 +84,15 @@ impl Disk {
         }
     }
 
+    /// Writes it to where nothing but zeros is yet.
     fn raw(
         &self,
         tree: &Tree,
         loader: &Loader,
         configuration: &str,
-        file: &File,
-    ) -> Result<String, Error> {
+        out: &dyn BlockSink,
+    ) -> Result<(), Error> {
         let failed = || Error::io("cannot write", "the disk");
-        file.set_len(self.size).map_err(failed())?;
-        let out = &Hashed::new(file, self.size);
         let bios = self.partition("bios")?;
         let lba = bios.start / gpt::SECTOR;
         self.table()?
@@ -102,7 +107,7 @@ impl Disk {
         self.filesystem(out, "esp", &self.fat(), &esp)?;
         self.filesystem(out, "root-a", &self.ext4("root-a"), tree)?;
         self.filesystem(out, "data", &self.ext4("data"), &Tree::empty(self.epoch))?;
-        out.digest().map_err(failed())
+        Ok(())
     }
 
     fn table(&self) -> Result<Table, Error> {

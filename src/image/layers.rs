@@ -1,5 +1,5 @@
-//! The layers of one image: the base's packages, the role's, and beside these the initial RAM
-//! filesystem of the base.
+//! The layers of one image: the base's packages, the role's, beside these the initial RAM
+//! filesystem of the base, and above all what starts at boot.
 
 use super::configure::{Ingredients, Tools, add, bootstrap};
 use super::error::Error;
@@ -8,6 +8,7 @@ use super::job::Job;
 use super::layer::key::Key;
 use super::layer::split::Split;
 use super::namespace;
+use super::overlay;
 use super::program::Programs;
 use super::store::Store;
 use super::unpack::{Loaded, load, room};
@@ -189,6 +190,23 @@ impl Packages<'_> {
                 architecture: &job.base()?.architecture,
             };
             add(&ingredients, fence, self.tools)
+        })
+    }
+
+    /// The layer of what starts at boot, above the role's packages; `ready` are those with the
+    /// initial RAM filesystem above them.
+    pub fn units(&self, role: &Layer, ready: Option<&Layer>) -> Result<Layer, Error> {
+        let overlay = self.job.overlay()?;
+        let units = overlay::units(&overlay);
+        let mut key = Key::new("units", self.job, &role.key);
+        key.value(&ready.map(|ready| &ready.key))?;
+        key.files(&units);
+        let lower = ready.unwrap_or(role);
+        if let Some(layer) = self.workshop.find(&key, lower)? {
+            return Ok(layer);
+        }
+        self.workshop.make(&key, lower, &mut |_| {
+            overlay::presets(&units, self.tools.programs)
         })
     }
 }

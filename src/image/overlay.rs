@@ -16,12 +16,7 @@ use std::path::Path;
 const UNITS: &str = "/usr/lib/systemd/system/";
 
 /// Writes all of it below `/`, which this process has entered.
-pub fn apply(
-    job: &Job,
-    agent: &mut File,
-    image_id: &str,
-    programs: &Programs,
-) -> Result<(), Error> {
+pub fn apply(job: &Job, agent: &mut File, image_id: &str) -> Result<(), Error> {
     for (path, file) in job.overlay()? {
         write(path, file.content.as_bytes(), file.mode)?;
     }
@@ -51,7 +46,17 @@ pub fn apply(
         symlink("../run/systemd/resolve/stub-resolv.conf", path)
             .map_err(Error::io("cannot make", path))?;
     }
-    presets(programs)
+    Ok(())
+}
+
+/// Those files of the overlays that decide what starts at boot.
+pub fn units<'a>(
+    overlay: &BTreeMap<&'a str, &'a OverlayFile>,
+) -> BTreeMap<&'a str, &'a OverlayFile> {
+    let folders = ["/usr/lib/systemd/", "/etc/systemd/", "/etc/init.d/"];
+    let all = overlay.iter().map(|(path, file)| (*path, *file));
+    all.filter(|(path, _)| folders.iter().any(|folder| path.starts_with(folder)))
+        .collect()
 }
 
 /// Writes those files of the overlays that no package brings, before scripts of packages run:
@@ -70,9 +75,13 @@ pub fn before_configuration(overlay: &BTreeMap<&str, &OverlayFile>) -> Result<()
     Ok(())
 }
 
-/// Lets systemd.preset(5) decide what starts at boot, instead of the packages: what a stack
-/// brings up is enabled by its bring-up. Services that only have an init script follow suit.
-fn presets(programs: &Programs) -> Result<(), Error> {
+/// Writes units of overlays below `/`, which this process has entered, and lets systemd.preset(5)
+/// decide what starts at boot, instead of the packages: what a stack brings up is enabled by its
+/// bring-up. Services that only have an init script follow suit.
+pub fn presets(units: &BTreeMap<&str, &OverlayFile>, programs: &Programs) -> Result<(), Error> {
+    for (path, file) in units {
+        write(path, file.content.as_bytes(), file.mode)?;
+    }
     let tool = "/usr/bin/systemctl";
     if !Path::new(tool).exists() {
         return Ok(());

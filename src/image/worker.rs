@@ -119,10 +119,11 @@ fn make(job: &Job, path: &Path) -> Result<(), Error> {
         }
         None => None,
     };
-    let mut fence = Fence::raise(&workshop.ground("image", ready.as_ref().unwrap_or(&role))?)?;
+    let units = packages.units(&role, ready.as_ref())?;
+    let mut fence = Fence::raise(&workshop.ground("image", &units)?)?;
     fence.enter()?;
     step("add the overlays and the agent");
-    overlay::apply(job, &mut agent, &image_id, &programs)?;
+    overlay::apply(job, &mut agent, &image_id)?;
     settle_accounts(job, || supply.load_again(), &programs)?;
     if ready.is_none() {
         step("make the initial RAM filesystem");

@@ -203,11 +203,12 @@ fn fetch_prints_what_its_schema_says() {
 fn lock_prints_what_its_schema_says() {
     let change = |from: Option<&str>, to: Option<&str>| Change {
         name: "nginx".into(),
-        base: "debian-12".into(),
+        base: Some("debian-12".into()),
         from: from.map(Into::into),
         to: to.map(Into::into),
     };
     let locked = Locked {
+        first: false,
         lock: Lock {
             version: 1,
             stack: "starter".into(),

@@ -41,6 +41,8 @@ pub struct LockOptions<'a> {
 pub struct Locked {
     /// The new lock.
     pub lock: Lock,
+    /// Whether there was none before.
+    pub first: bool,
     /// What changed since the previous one, sorted by name.
     pub changes: Vec<Change>,
     /// Bases whose kept versions fit nothing any more, so that all were chosen anew.
@@ -52,14 +54,15 @@ pub struct Locked {
     pub solved_in: std::time::Duration,
 }
 
-/// A package whose version is not what it was.
+/// A package, artifact or container image that is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Change {
-    /// Package name.
+    /// Name of the package, or `service/name`.
     pub name: String,
-    /// Base.
-    pub base: String,
-    /// Version in the previous lock; absent when it is new.
+    /// Base of the package.
+    pub base: Option<String>,
+    /// Version in the previous lock; absent when it is new. Artifacts and images have the
+    /// beginning of their SHA-256 with it: publishers replace what they have published.
     pub from: Option<String>,
     /// Version in the new lock; absent when it is gone.
     pub to: Option<String>,
@@ -140,6 +143,7 @@ pub fn lock_stack(stack: &Stack, options: &LockOptions<'_>) -> Result<Locked, Pa
     let changes = changes(options.previous, &lock);
     Ok(Locked {
         lock,
+        first: options.previous.is_none(),
         changes,
         renewed,
         phased,
@@ -347,18 +351,31 @@ fn versions<'l>(
 
 fn changes(previous: Option<&Lock>, lock: &Lock) -> Vec<Change> {
     let list = |lock: Option<&Lock>| {
-        let mut list: BTreeMap<(String, String), String> = BTreeMap::new();
-        for package in lock.into_iter().flat_map(|lock| &lock.packages) {
+        let mut list: BTreeMap<(String, Option<String>), String> = BTreeMap::new();
+        let Some(lock) = lock else { return list };
+        for package in &lock.packages {
             let version = package.version.as_str();
             // Roles with other archives may have another one.
-            list.entry((package.name.clone(), package.base.clone()))
+            list.entry((package.name.clone(), Some(package.base.clone())))
                 .and_modify(|versions| *versions += &format!(" and {version}"))
                 .or_insert_with(|| version.to_owned());
+        }
+        for artifact in &lock.artifacts {
+            let digest = format!("sha256:{:.12}", artifact.sha256);
+            let told = match &artifact.version {
+                Some(version) => format!("{version} ({digest})"),
+                None => digest,
+            };
+            list.insert((artifact.key(), None), told);
+        }
+        for image in &lock.images {
+            let digest = image.image.rsplit('@').next().unwrap_or_default();
+            list.insert((image.key(), None), format!("{digest:.19}"));
         }
         list
     };
     let (old, new) = (list(previous), list(Some(lock)));
-    let names: BTreeSet<&(String, String)> = old.keys().chain(new.keys()).collect();
+    let names: BTreeSet<&(String, Option<String>)> = old.keys().chain(new.keys()).collect();
     names
         .into_iter()
         .filter(|name| old.get(*name) != new.get(*name))
@@ -369,4 +386,71 @@ fn changes(previous: Option<&Lock>, lock: &Lock) -> Vec<Change> {
             to: new.get(name).cloned(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packages::lock::{Artifact, OciImage};
+
+    fn lock(artifact: Option<(Option<&str>, &str)>, image: &str) -> Lock {
+        let artifact = artifact.map(|(version, sha256)| Artifact {
+            service: "wiki".into(),
+            name: "app".into(),
+            version: version.map(str::to_owned),
+            url: None,
+            file: None,
+            size: 1,
+            sha256: sha256.repeat(16),
+            checksums: None,
+            signed_by: None,
+        });
+        Lock {
+            version: 1,
+            stack: "tiny".into(),
+            request: String::new(),
+            releases: vec![],
+            roles: BTreeMap::new(),
+            packages: vec![],
+            artifacts: artifact.into_iter().collect(),
+            images: vec![OciImage {
+                service: "wiki".into(),
+                name: "engine".into(),
+                image: format!("registry/engine@sha256:{}", image.repeat(16)),
+                platform: "linux/amd64".into(),
+                blobs: vec![],
+            }],
+            accounts: vec![],
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_a_change_whatever_its_version() {
+        let told = |old: &Lock, new: &Lock| -> Vec<String> {
+            let changes = changes(Some(old), new).into_iter();
+            let told = changes.map(|change| {
+                let word = |version: Option<String>| version.unwrap_or("-".into());
+                format!("{} {} {}", change.name, word(change.from), word(change.to))
+            });
+            told.collect()
+        };
+        let old = lock(Some((Some("1.2"), "abcd")), "1234");
+        let same = lock(Some((Some("1.2"), "ef01")), "1234");
+        assert_eq!(told(&old, &old), [""; 0]);
+        assert_eq!(
+            told(&old, &same),
+            ["wiki/app 1.2 (sha256:abcdabcdabcd) 1.2 (sha256:ef01ef01ef01)"]
+        );
+        assert_eq!(
+            told(&old, &lock(None, "5678")),
+            [
+                "wiki/app 1.2 (sha256:abcdabcdabcd) -",
+                "wiki/engine sha256:123412341234 sha256:567856785678",
+            ]
+        );
+        assert_eq!(
+            told(&lock(None, "1234"), &lock(Some((None, "abcd")), "1234")),
+            ["wiki/app - sha256:abcdabcdabcd"]
+        );
+    }
 }
