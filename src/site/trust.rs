@@ -58,8 +58,7 @@ impl Certificate {
     /// `None` for a file that cannot be read, or whose name a shell script changes.
     fn read(path: PathBuf) -> Option<Certificate> {
         let name = path.file_name()?.to_str()?;
-        let odd = |letter: char| letter.is_whitespace() || "!\\(),'\"".contains(letter);
-        if name.contains(odd) {
+        if is_odd(name) {
             return None;
         }
         Some(Certificate {
@@ -90,6 +89,11 @@ impl Certificate {
     }
 }
 
+/// Whether a shell script may take a name for another one.
+fn is_odd(name: &str) -> bool {
+    name.contains(|letter: char| letter.is_whitespace() || "!\\(),'\"".contains(letter))
+}
+
 /// Whether a folder is empty or not there.
 pub fn is_empty(folder: &Path) -> bool {
     match fs::read_dir(folder) {
@@ -105,8 +109,7 @@ pub fn listed(folders: &Folders) -> Option<Vec<Certificate>> {
     let lines = configuration.lines().filter(|line| !line.is_empty());
     let mut certificates = Vec::new();
     for line in lines.filter(|line| !line.starts_with('#')) {
-        let odd = |letter: char| letter.is_whitespace() || "!\\(),'\"".contains(letter);
-        if line.contains(odd) || line.starts_with('/') {
+        if is_odd(line) || line.starts_with('/') {
             return None;
         }
         certificates.push(Certificate::read(folders.packaged.join(line))?);
