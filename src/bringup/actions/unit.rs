@@ -22,8 +22,8 @@ pub struct Unit<'a> {
 #[derive(Debug, Default)]
 struct Facts {
     told: BTreeMap<String, String>,
-    /// Whether it was made from an init script.
-    scripted: bool,
+    /// Whether it is known to have a file of its own, and not just an init script.
+    native: bool,
 }
 
 impl Facts {
@@ -33,7 +33,7 @@ impl Facts {
             told: lines
                 .map(|(key, value)| (key.to_string(), value.to_string()))
                 .collect(),
-            scripted: false,
+            native: false,
         }
     }
 
@@ -126,7 +126,7 @@ impl Unit<'_> {
                 true => "enabled",
                 false => "disabled",
             };
-            facts.scripted = remembered == "generated";
+            facts.native = remembered != "generated";
             facts.told.insert("UnitFileState".into(), now.into());
         }
         Ok(facts)
@@ -137,7 +137,7 @@ impl Unit<'_> {
     /// service takes to start. A unit need not be read again for a link to it.
     fn enable(&self, verb: &str, facts: &Facts) -> Result<(), ActionError> {
         let mut program = Program::new(["systemctl", verb, "--no-ask-password"]);
-        if !facts.scripted {
+        if facts.native {
             program.command.push("--no-reload".into());
             let skip = ("SYSTEMCTL_SKIP_SYSV".into(), "1".into());
             program.environment.extend([skip]);
