@@ -181,7 +181,7 @@ fn remove_old(cache: &Cache, args: &Prune) -> miette::Result<u8> {
             gone(size);
         }
     }
-    for (path, used) in layers.splits().into_diagnostic()? {
+    for (path, used) in layers.notes().into_diagnostic()? {
         if old(used) {
             remove_file(&path)?;
         }

@@ -8,7 +8,7 @@ use super::filesystem::ext4::Ext4;
 use super::filesystem::fat::Fat;
 use super::filesystem::{BlockSink, Filesystem, FilesystemError, Window};
 use super::grub::Loader;
-use super::identity::{digest_parts, uuid};
+use super::identity::{parts, uuid};
 use super::job::{Format, Job};
 use super::layout::Partition;
 use super::tree::Tree;
@@ -48,9 +48,10 @@ impl Disk {
         }
     }
 
-    /// Writes the disk into `out`, an empty file. The root filesystem's tree goes to `root-a`;
-    /// `root-b` stays empty, and `data` gets a filesystem that the agent fills and grows at
-    /// first boot. Returns the digest of what was written.
+    /// Writes the disk into `out`, an empty file, or one of the disk's size whose parts have the
+    /// digests `before`. The root filesystem's tree goes to `root-a`; `root-b` stays empty, and
+    /// `data` gets a filesystem that the agent fills and grows at first boot. Returns the
+    /// digests of the file's parts.
     pub fn write(
         &self,
         tree: &Tree,
@@ -58,14 +59,15 @@ impl Disk {
         configuration: &str,
         format: Format,
         out: &File,
-    ) -> Result<String, Error> {
+        before: &[[u8; 32]],
+    ) -> Result<Vec<[u8; 32]>, Error> {
         let failed = || Error::io("cannot write", "the disk");
         match format.clusters() {
             None => {
                 out.set_len(self.size).map_err(failed())?;
-                let hashed = Hashed::new(out, self.size);
+                let hashed = Hashed::new(out, self.size, before);
                 self.raw(tree, loader, configuration, &hashed)?;
-                hashed.digest().map_err(failed())
+                hashed.finish().map_err(failed())
             }
             Some(compression) => {
                 // The root is gone from the outside, but not from this process: the raw disk
@@ -78,7 +80,7 @@ impl Disk {
                 raw.set_len(self.size).map_err(failed())?;
                 self.raw(tree, loader, configuration, &raw)?;
                 qcow2::write(&raw, out, compression)
-                    .and_then(|()| digest_parts(out))
+                    .and_then(|()| parts(out, |_| None))
                     .map_err(failed())
             }
         }

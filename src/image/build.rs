@@ -6,7 +6,7 @@ use super::compare::compare;
 use super::disk;
 use super::error::Error;
 use super::identity::digest_file;
-use super::job::{Failure, Format, Job};
+use super::job::{Failure, Format, Job, Standing};
 use super::layout::Layout;
 use super::manifest::{self, Manifest};
 use super::namespace;
@@ -164,13 +164,16 @@ fn known<'s>(stack: &'s Stack, role: &str) -> Result<&'s Role, Error> {
 }
 
 impl Request<'_> {
-    /// Makes the image of one role. Until it is complete nothing of it stands under its name,
-    /// and an older image there stays as it is.
+    /// Makes the image of one role. Until it is complete nothing of it stands under its name. An
+    /// older image there stays as it is until the new disk is written, which may be made from it.
     pub fn build(&self, role: &str, interrupts: &Interrupts) -> Result<Built, Error> {
         let folder = Folder::claim(self.out, role)?;
-        let job = self.job(role, &folder)?;
+        let mut job = self.job(role, &folder)?;
         if let Some(built) = self.standing(&job)? {
-            return Ok(built);
+            if self.is_what(&job, &built.manifest)? {
+                return Ok(built);
+            }
+            job.former = former(&job, built);
         }
         let log = self.out.join(format!("{role}.log"));
         make(&job, &folder, &log, interrupts, &[])?;
@@ -231,21 +234,24 @@ impl Request<'_> {
             layout: Layout::parse(self.layout)?,
             grub: self.grub.to_owned(),
             epoch: epoch(self.lock, self.stack, found)?,
+            former: None,
         })
     }
 
-    /// The image that is there, if a build now would make the same: from the same inputs, by the
-    /// same program, and nobody has written to it since its manifest was.
+    /// Whether a build now would make what the manifest tells of: from the same inputs, by the
+    /// same program.
+    fn is_what(&self, job: &Job, manifest: &Manifest) -> Result<bool, Error> {
+        Ok(manifest.inputs.builder == job.builder_sha256 && manifest.image_id == job.image_id()?)
+    }
+
+    /// The image of this format that is there, if nobody has written to it since its manifest was.
     fn standing(&self, job: &Job) -> Result<Option<Built>, Error> {
         let path = self.out.join(format!("{}.manifest.json", job.role));
         let text = fs::read(&path).unwrap_or_default();
         let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else {
             return Ok(None);
         };
-        let same = manifest.version == manifest::VERSION
-            && manifest.format == job.format
-            && manifest.inputs.builder == job.builder_sha256
-            && manifest.image_id == job.image_id()?;
+        let same = manifest.version == manifest::VERSION && manifest.format == job.format;
         if !same || !matches!(standing::changed(&manifest, &path), Ok(None)) {
             return Ok(None);
         }
@@ -288,6 +294,15 @@ impl Request<'_> {
             manifest,
         })
     }
+}
+
+/// A raw disk that stands, to be made the next one.
+fn former(job: &Job, built: Built) -> Option<Standing> {
+    let disk = built.manifest.outputs.get("image")?;
+    (job.format == Format::Raw).then(|| Standing {
+        path: built.image,
+        digest: disk.digest.clone(),
+    })
 }
 
 /// Moves a file to its place. What stood there takes its own, since a filesystem may have what

@@ -32,17 +32,23 @@ pub fn digest(reader: &mut impl Read) -> std::io::Result<String> {
 }
 
 /// The digest of a disk image, `sha256-4MiB:` and hex: the SHA-256 over those of its parts of
-/// 4 MiB, one after the other as 32 bytes each, the last part as long as it is. Holes are not
-/// read, and parts are read side by side.
+/// 4 MiB, one after the other as 32 bytes each, the last part as long as it is.
 pub fn digest_parts(file: &File) -> std::io::Result<String> {
-    digest_rest(file, |_| None)
+    Ok(digest_of_parts(&parts(file, |_| None)?))
 }
 
-/// The same, where the digests of some parts are known, by their number.
-pub fn digest_rest(
+/// The digest of a disk image whose parts have these.
+pub fn digest_of_parts(parts: &[[u8; 32]]) -> String {
+    let digest = Sha256::digest(parts.as_flattened());
+    format!("sha256-4MiB:{}", hex::encode(digest))
+}
+
+/// The digests of the parts of a disk image, where those of some are known, by their number.
+/// Holes are not read, and parts are read side by side.
+pub fn parts(
     file: &File,
     known: impl Fn(usize) -> Option<[u8; 32]> + Sync,
-) -> std::io::Result<String> {
+) -> std::io::Result<Vec<[u8; 32]>> {
     let size = file.metadata()?.len();
     let mut holds_data = vec![false; usize::try_from(size.div_ceil(PART)).unwrap_or(0)];
     for range in data_ranges(file)? {
@@ -54,8 +60,8 @@ pub fn digest_rest(
         }
     }
     let length = |index: usize| (size - index as u64 * PART).min(PART) as usize;
-    let zeros = Sha256::digest(vec![0; PART as usize]);
-    let parts: Vec<_> = holds_data
+    let zeros = zeros();
+    holds_data
         .par_iter()
         .enumerate()
         .with_max_len(16)
@@ -63,7 +69,7 @@ pub fn digest_rest(
             || vec![0; PART as usize],
             |buffer, (index, holds_data)| {
                 if let Some(digest) = known(index) {
-                    return Ok(digest.into());
+                    return Ok(digest);
                 }
                 let length = length(index);
                 if !holds_data && length == PART as usize {
@@ -71,15 +77,15 @@ pub fn digest_rest(
                 }
                 let part = &mut buffer[..length];
                 file.read_exact_at(part, index as u64 * PART)?;
-                Ok(Sha256::digest(part))
+                Ok(Sha256::digest(part).into())
             },
         )
-        .collect::<std::io::Result<_>>()?;
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update(part);
-    }
-    Ok(format!("sha256-4MiB:{}", hex::encode(hasher.finalize())))
+        .collect()
+}
+
+/// The digest of a whole part that holds nothing.
+pub fn zeros() -> [u8; 32] {
+    Sha256::digest(vec![0; PART as usize]).into()
 }
 
 impl Job {

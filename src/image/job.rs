@@ -78,6 +78,17 @@ pub struct Job {
     pub grub: String,
     /// The image's time, seconds since 1970: nothing in it is younger.
     pub epoch: i64,
+    /// The disk of a build before that may become the new one.
+    pub former: Option<Standing>,
+}
+
+/// A disk that a build has left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The file.
+    pub path: PathBuf,
+    /// The digest of its content, as the manifest has it.
+    pub digest: String,
 }
 
 /// What the process inside the namespace says when it could not make the image.

@@ -2,6 +2,7 @@
 
 pub mod disk;
 pub mod filesystem;
+mod former;
 pub mod agent;
 pub mod identity;
 pub mod layout;

@@ -6,11 +6,13 @@ use super::cleanup;
 use super::configure::{Tools, settle_accounts};
 use super::error::Error;
 use super::fence::Fence;
+use super::former::{Former, Lists};
 use super::grub::Loader;
 use super::harvest::harvest;
-use super::identity::digest;
+use super::identity::{digest, digest_of_parts};
 use super::initramfs;
-use super::job::{Failure, Job};
+use super::job::{Failure, Format, Job};
+use super::layer::Layers;
 pub use super::layers::initrd;
 use super::layers::{Beside, Packages, Supply};
 use super::manifest::{Input, Inputs, Manifest, Output, VERSION};
@@ -96,6 +98,9 @@ fn make(job: &Job, path: &Path) -> Result<(), Error> {
     nix::unistd::sethostname(&job.role).map_err(Error::namespace("cannot set the host name"))?;
 
     let workshop = Workshop::open(job.layers.then_some(&job.cache), &job.work)?;
+    let lists = workshop.layers().map(Layers::folder);
+    let former = lists.and_then(|lists| Former::find(job, lists));
+    let lists = lists.map(Lists::open).transpose()?;
     let supply = Supply::new(job, &store, &step);
     let tools = Tools {
         store: &store,
@@ -139,18 +144,32 @@ fn make(job: &Job, path: &Path) -> Result<(), Error> {
     let disk = Disk::plan(job, &image_id)?;
     let (kernel, initrd) = initramfs::kernel()?;
     let mut made = BTreeMap::new();
-    for (what, name, mut file) in outputs
-        .iter()
-        .map(|(what, name, file)| (*what, *name, file))
-    {
+    for (what, name, file) in &mut outputs {
+        let (what, name) = (*what, *name);
         let digest = match what {
-            "image" => disk.write(&tree, &loader, &job.grub, job.format, file)?,
+            "image" => {
+                let taken = former
+                    .as_ref()
+                    .map(|former| former.take(disk.size, job.umask));
+                let taken = taken.transpose().map_err(Error::io("cannot take", name))?;
+                let mut before = &[][..];
+                if let (Some(former), Some(taken)) = (&former, taken.flatten()) {
+                    (before, *file) = (&former.parts, taken);
+                }
+                let parts = disk.write(&tree, &loader, &job.grub, job.format, file, before)?;
+                let digest = digest_of_parts(&parts);
+                if let (Some(lists), Format::Raw) = (&lists, job.format) {
+                    // Without it the next build writes more than it must.
+                    let _ = lists.keep(&digest, &parts, job.former.as_ref());
+                }
+                digest
+            }
             _ => {
                 let path = if what == "kernel" { &kernel } else { &initrd };
                 let digest = File::open(path)
-                    .and_then(|mut content| io::copy(&mut content, &mut file))
+                    .and_then(|mut content| io::copy(&mut content, file))
                     .and_then(|_| file.rewind())
-                    .and_then(|()| digest(&mut file));
+                    .and_then(|()| digest(file));
                 format!(
                     "sha256:{}",
                     digest.map_err(Error::io("cannot write", name))?

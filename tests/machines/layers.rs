@@ -3,8 +3,8 @@
 
 use crate::cache::Cache;
 use crate::site::images;
-use std::fs;
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,6 +25,13 @@ fn changed(folder: &Path) -> PathBuf {
     profiles
 }
 
+/// Whether two files hold the same; where not, cmp says so.
+fn same(one: File, other: &Path) -> bool {
+    let mut compared = Command::new("cmp");
+    compared.arg("-").arg(other).stdin(one);
+    compared.status().expect("cmp starts").success()
+}
+
 const BUILD: [&str; 5] = ["build", "starter", "--locked", "--offline", "--out"];
 
 #[test]
@@ -36,12 +43,8 @@ fn a_build_does_again_what_it_must_and_the_layers_do_not_show_in_the_image() {
     let first = [&BUILD[..], &[out]].concat();
     let image = format!("{out}/starter/office.raw");
     cache.says(&first);
-    let compared = Command::new("cmp")
-        .arg(&image)
-        .arg(images().join("out/starter/office.raw"))
-        .output();
-    let compared = compared.expect("cmp starts");
-    assert!(compared.status.success(), "{compared:?}");
+    let read = File::open(&image).expect("it stands");
+    assert!(same(read, &images().join("out/starter/office.raw")));
     println!("[layers] with another cache, in another folder: the same bits");
 
     // The image that is there would be made from the same.
@@ -65,6 +68,20 @@ fn a_build_does_again_what_it_must_and_the_layers_do_not_show_in_the_image() {
     let said = String::from_utf8(cache.muster(&["verify-image", &image]).stdout).unwrap();
     assert!(said.contains("packages as locked"), "{said}");
     println!("[layers] {}", said.trim());
+
+    // Back to what it was: the disk that stands becomes the next one, with the same bits.
+    let inode = || fs::metadata(&image).expect("it stands").ino();
+    let original = images().join("out/starter/office.raw");
+    let before = inode();
+    cache.says(&first);
+    assert_eq!(inode(), before, "it was written anew");
+    assert!(same(File::open(&image).expect("it stands"), &original));
+    // One that somebody reads stays theirs.
+    let read = File::open(&image).expect("it stands");
+    cache.says(&build);
+    assert_ne!(inode(), before);
+    assert!(same(read, &original), "it was changed under its reader");
+    println!("[layers] a disk becomes the next one, unless somebody has it");
 
     // A layer that somebody wrote to is thrown away and made again.
     let layer = cache.layer_with("etc/roundcube/config.inc.php");

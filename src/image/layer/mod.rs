@@ -11,6 +11,8 @@
 //! layers/<key>/read      in which boot of this computer its contents were last compared
 //! layers/<key>/used      touched by every build that stands on it
 //! layers/<key>.new       one that is being made, held by a lock on it
+//! layers/<key>.split     which packages a base brings
+//! layers/<key>.parts     what the parts of a disk hold, which has this digest
 //! ```
 //!
 //! A layer is compared with its survey by every build, entry by entry; and by content by the
@@ -32,6 +34,8 @@ use std::time::{Duration, SystemTime};
 
 /// How long a layer is kept that no build uses.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Suffixes of what else is kept beside them.
+const NOTES: [&str; 2] = ["split", super::former::SUFFIX];
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The layers of a cache.
@@ -145,15 +149,19 @@ impl Layers {
         used?.modified()
     }
 
-    /// Lists of which packages a base brings (`<key>.split`), and when they were last used.
-    pub fn splits(&self) -> io::Result<Vec<(PathBuf, SystemTime)>> {
+    /// Small notes beside the layers, and when they were written: which packages a base brings
+    /// (`<key>.split`), what the parts of a disk hold (`<digest>.parts`).
+    pub fn notes(&self) -> io::Result<Vec<(PathBuf, SystemTime)>> {
         let mut found = Vec::new();
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return Ok(found);
         };
         for entry in entries {
             let path = entry?.path();
-            if path.extension().is_some_and(|end| end == "split") {
+            if path
+                .extension()
+                .is_some_and(|end| NOTES.iter().any(|note| end == *note))
+            {
                 let used = path.metadata()?.modified()?;
                 found.push((path, used));
             }
@@ -200,14 +208,19 @@ impl Layers {
         }
     }
 
-    /// Removes layers that no build has stood on for [`KEPT`]: each new lock and each new version
-    /// of this program makes its own.
+    /// Removes layers that no build has stood on for [`KEPT`], and notes as old: each new lock and
+    /// each new version of this program makes its own.
     pub fn forget(&self, now: SystemTime) -> Result<(), Error> {
         let failed = || Error::io("cannot read", self.folder());
         for key in self.keys().map_err(failed())? {
             let used = self.used(&key).map_err(failed())?;
             if now.duration_since(used).is_ok_and(|unused| unused > KEPT) {
                 self.remove(&key)?;
+            }
+        }
+        for (path, written) in self.notes().map_err(failed())? {
+            if now.duration_since(written).is_ok_and(|age| age > KEPT) {
+                let _ = fs::remove_file(path);
             }
         }
         Ok(())
