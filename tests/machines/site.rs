@@ -5,9 +5,11 @@ use crate::contents::{self, Contents};
 use muster::machine::qemu::qmp::Qmp;
 use serde_json::Value;
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// The command under test.
@@ -86,6 +88,8 @@ pub static BROUGHT_UP: LazyLock<BroughtUp> = LazyLock::new(|| {
     std::fs::create_dir_all(&state).expect("a state folder");
     let mut site = Site::new("brought-up");
     site.state = state.clone();
+    // Which ports are taken when nobody asks for any is seen here.
+    site.ports = None;
     let up = ["up", "starter", "--no-input", "--cpus", "1", "--out", "out"];
     site.must(&[&up[..], &["--wait"]].concat());
     site.saw("bring-up ended green");
@@ -105,7 +109,26 @@ pub struct Site {
     /// Where images and the lock are; `muster` runs in it.
     images: fn() -> &'static Path,
     name: &'static str,
+    /// The first of its own ports, in the order of [`OFFERED`].
+    ports: Option<u16>,
     started: Instant,
+}
+
+/// Ports of the guest that lead somewhere.
+const OFFERED: [u16; 6] = [22, 25, 80, 443, 587, 993];
+
+/// Ports of this computer that no other site takes while this one's machine stands still, and
+/// the system not for a connection of somebody's.
+fn own_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let count = OFFERED.len() as u16;
+    loop {
+        let first = NEXT.fetch_add(count, Ordering::SeqCst);
+        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if (first..first + count).all(free) {
+            return first;
+        }
+    }
 }
 
 impl Site {
@@ -119,6 +142,7 @@ impl Site {
             kept: false,
             images,
             name,
+            ports: Some(own_ports()),
             started: Instant::now(),
         }
     }
@@ -194,12 +218,20 @@ impl Site {
         let text = std::fs::read_to_string(&record).expect("readable");
         let mut machine: Value = serde_json::from_str(&text).expect("JSON");
         for forward in machine["forwards"].as_array_mut().expect("ports") {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-            forward["host"] = listener.local_addr().expect("its number").port().into();
+            let guest = forward["guest"]
+                .as_u64()
+                .and_then(|port| port.try_into().ok());
+            forward["host"] = site.port(guest.expect("a port")).into();
         }
         std::fs::write(record, machine.to_string()).expect("written");
         site.started = Instant::now();
         site
+    }
+
+    /// Which port of this computer leads to one of the guest.
+    fn port(&self, guest: u16) -> u16 {
+        let index = OFFERED.iter().position(|offered| *offered == guest);
+        self.ports.expect("ports of its own") + index.expect("it leads somewhere") as u16
     }
 
     /// Says what has been seen, with the time since the site began.
@@ -226,6 +258,13 @@ impl Site {
             .env("XDG_STATE_HOME", &self.state)
             .args(arguments)
             .stdin(Stdio::null());
+        let fresh = !self.folder().join("office/machine.json").exists();
+        if arguments.first() == Some(&"up") && fresh && self.ports.is_some() {
+            for guest in OFFERED {
+                let forward = format!("{guest}={}", self.port(guest));
+                command.args(["--forward", &forward]);
+            }
+        }
         command
     }
 
