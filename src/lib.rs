@@ -11,6 +11,7 @@ pub mod machine;
 pub mod site;
 pub mod plan;
 pub mod bringup;
+pub mod mesh;
 pub mod console;
 pub mod agent;
 pub mod cli;

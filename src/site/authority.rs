@@ -1,9 +1,10 @@
 //! The site CA and the leaf certificates it issues: ECDSA P-256, PEM files.
 
 use super::durable::{self, Owner};
+use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData, SerialNumber,
+    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SubjectPublicKeyInfo,
 };
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -139,11 +140,7 @@ impl Authority {
         names: &[String],
         owner: Owner,
     ) -> Result<Issued, AuthorityError> {
-        let names: Vec<String> = names
-            .iter()
-            .map(|name| name.trim().to_lowercase())
-            .filter(|name| !name.is_empty())
-            .collect();
+        let names = tidied(names);
         let subject = names
             .first()
             .cloned()
@@ -192,13 +189,31 @@ impl Authority {
         })
     }
 
+    /// A certificate, PEM, for a key that was made elsewhere (its SubjectPublicKeyInfo, DER): for
+    /// these DNS names or addresses, and with `identity`, a URI, where it says whose it is.
+    pub fn sign(
+        &self,
+        public_key: &[u8],
+        names: &[String],
+        identity: Option<&str>,
+    ) -> Result<String, AuthorityError> {
+        let wanted = tidied(names);
+        let subject = wanted.first().cloned().unwrap_or_default();
+        let key = SubjectPublicKeyInfo::from_der(public_key).map_err(made(&subject))?;
+        let mut params = leaf_params(&subject, &BTreeSet::from_iter(wanted), now()?)?;
+        if let Some(identity) = identity {
+            let uri = Ia5String::try_from(identity).map_err(made(&subject))?;
+            params.subject_alt_names.push(SanType::URI(uri));
+        }
+        let leaf = params
+            .signed_by(&key, &self.issuer)
+            .map_err(made(&subject))?;
+        Ok(leaf.pem())
+    }
+
     /// Whether [`Authority::issue`] would find nothing to do in `directory`. Changes nothing.
     pub fn is_good(&self, directory: &Path, names: &[String]) -> Result<bool, AuthorityError> {
-        let wanted: BTreeSet<String> = names
-            .iter()
-            .map(|name| name.trim().to_lowercase())
-            .filter(|name| !name.is_empty())
-            .collect();
+        let wanted = BTreeSet::from_iter(tidied(names));
         let key = read(&directory.join("key.pem"))?.and_then(|text| KeyPair::from_pem(&text).ok());
         let text = read(&directory.join("certificate.pem"))?;
         let (Some(key), Some(text)) = (key, text) else {
@@ -219,6 +234,12 @@ impl Authority {
             && facts.not_before <= now
             && facts.not_after - now > LEAF_REST.as_secs() as i64
     }
+}
+
+/// As they stand in a certificate, none of them empty.
+fn tidied(names: &[String]) -> Vec<String> {
+    let names = names.iter().map(|name| name.trim().to_lowercase());
+    names.filter(|name| !name.is_empty()).collect()
 }
 
 /// Until when the CA in this directory is good, since 1970; nothing when there is none.
@@ -450,6 +471,42 @@ mod tests {
         openssl(&["x509", "-in", ca_path, "-noout", "-checkend", "315000000"]);
         let start = openssl(&["x509", "-in", ca_path, "-noout", "-startdate"]);
         assert!(!start.contains("1975"), "{start}");
+    }
+
+    #[test]
+    fn openssl_trusts_a_certificate_for_a_key_that_was_made_elsewhere() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let ca = Authority::open_or_create(&folder.path().join("ca"), "Example").expect("a CA");
+        let key = KeyPair::generate().expect("a key");
+        let public_key = key.subject_public_key_info();
+        let list = names(&["edge.example.org", "10.0.0.7"]);
+        let identity = Some("muster:0123/edge");
+        let pem = ca.sign(&public_key, &list, identity).expect("signed");
+        let path = folder.path().join("edge.pem");
+        std::fs::write(&path, &pem).expect("written");
+        let (path, ca_path) = (path.to_str().expect("a path"), ca.path());
+        let verify = [
+            "verify",
+            "-x509_strict",
+            "-CAfile",
+            ca_path.to_str().expect("a path"),
+        ];
+        for check in [
+            ["-verify_hostname", "edge.example.org"],
+            ["-verify_ip", "10.0.0.7"],
+        ] {
+            let told = openssl(&[&verify[..], &check[..], &[path]].concat());
+            assert!(told.ends_with(": OK\n"), "{told}");
+        }
+        let names = openssl(&["x509", "-in", path, "-noout", "-ext", "subjectAltName"]);
+        assert!(names.contains("URI:muster:0123/edge"), "{names}");
+        assert!(certifies(&pem, &key));
+        let error = ca.sign(b"no key", &list, None).expect_err("refused");
+        assert!(
+            error
+                .to_string()
+                .starts_with("certificate for edge.example.org: ")
+        );
     }
 
     #[test]

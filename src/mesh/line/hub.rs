@@ -1,0 +1,389 @@
+//! The lead's end of all lines: who is there, and which tasks of the site are done.
+
+use super::{FromLead, FromMember, Orders};
+use crate::mesh::frame::{self, FrameError, KNOWN};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+/// After so long without a word a member is taken for gone; it says one more often.
+pub const SILENCE: Duration = Duration::from_secs(45);
+
+/// What the lead of a site knows.
+pub trait Desk: Send + Sync {
+    /// What the host of a role is told.
+    fn orders(&self, role: &str) -> Result<Orders, String>;
+    /// The certificate of a role's service, PEM, for this public key (SubjectPublicKeyInfo, DER).
+    /// The names in it come from the plan, never from who asks.
+    fn sign(
+        &self,
+        role: &str,
+        service: &str,
+        name: &str,
+        public_key: &[u8],
+    ) -> Result<String, String>;
+    /// Something worth a line in the log.
+    fn note(&self, words: &str);
+}
+
+/// A change: a task of a role is done, or not any more.
+#[derive(Debug, Clone)]
+struct Change {
+    task: Arc<str>,
+    done: bool,
+}
+
+/// A host as the lead sees it.
+#[derive(Debug, Clone, Default)]
+pub struct Presence {
+    /// Lines that are up; two for a moment when a member dials again before the old line is
+    /// noticed to be dead.
+    pub lines: usize,
+    /// When it was last heard.
+    pub heard: Option<Instant>,
+    /// Its last report.
+    pub status: Option<Value>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Task → whose it is.
+    done: BTreeMap<Arc<str>, String>,
+    /// Everything that has changed since this lead was started.
+    changes: Vec<Change>,
+    hosts: BTreeMap<String, Presence>,
+    /// Role → how often its lines were hung up.
+    dismissed: BTreeMap<String, u64>,
+}
+
+impl State {
+    fn dismissals(&self, role: &str) -> u64 {
+        self.dismissed.get(role).copied().unwrap_or_default()
+    }
+}
+
+/// The lead's end.
+pub struct Hub<D> {
+    desk: D,
+    /// Task → role whose task it is.
+    owners: BTreeMap<String, String>,
+    /// Role → tasks of other hosts that its tasks wait for.
+    waits: BTreeMap<String, BTreeSet<String>>,
+    state: Mutex<State>,
+    /// How many changes there are.
+    changed: watch::Sender<usize>,
+}
+
+/// A task of the plan: id, role, and the tasks that it waits for.
+pub struct Known<'a> {
+    /// Unique.
+    pub id: &'a str,
+    /// Whose it is.
+    pub role: &'a str,
+    /// Ids.
+    pub after: &'a [String],
+}
+
+impl<D: Desk> Hub<D> {
+    /// A hub for these tasks of the plan.
+    pub fn new<'a>(tasks: impl Iterator<Item = Known<'a>>, desk: D) -> Hub<D> {
+        let mut owners = BTreeMap::new();
+        let mut after = Vec::new();
+        for task in tasks {
+            owners.insert(task.id.to_owned(), task.role.to_owned());
+            after.push((task.role.to_owned(), task.after));
+        }
+        let mut waits: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (role, after) in after {
+            for id in after {
+                if owners.get(id).is_some_and(|owner| *owner != role) {
+                    waits.entry(role.clone()).or_default().insert(id.clone());
+                }
+            }
+        }
+        Hub {
+            desk,
+            owners,
+            waits,
+            state: Mutex::default(),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The knowledge behind it.
+    pub fn desk(&self) -> &D {
+        &self.desk
+    }
+
+    /// Enters tasks of a role as done, or as not done any more. What is not of the role does not
+    /// count: a member speaks for itself alone.
+    pub fn tell(&self, role: &str, tasks: &BTreeSet<String>, done: bool) {
+        let mut state = self.state();
+        let mut strange = 0;
+        for task in tasks {
+            if self.owners.get(task).is_none_or(|owner| owner != role) {
+                strange += 1;
+                continue;
+            }
+            let task: Arc<str> = Arc::from(task.as_str());
+            let changed = match done {
+                true => state
+                    .done
+                    .insert(Arc::clone(&task), role.to_owned())
+                    .is_none(),
+                false => state.done.remove(&task).is_some(),
+            };
+            if changed {
+                state.changes.push(Change { task, done });
+            }
+        }
+        let count = state.changes.len();
+        drop(state);
+        if strange > 0 {
+            self.desk.note(&format!(
+                "{role} speaks of {strange} tasks that are not its own; they do not count"
+            ));
+        }
+        self.changed.send_if_modified(|known| {
+            let news = *known != count;
+            *known = count;
+            news
+        });
+    }
+
+    /// What a member says is all that it has done: what it said before and does not say now is
+    /// not done.
+    fn tell_all(&self, role: &str, tasks: &BTreeSet<String>) {
+        let gone: BTreeSet<String> = {
+            let state = self.state();
+            let own = state.done.iter().filter(|(_, owner)| *owner == role);
+            own.map(|(task, _)| task.to_string())
+                .filter(|task| !tasks.contains(task))
+                .collect()
+        };
+        self.tell(role, &gone, false);
+        self.tell(role, tasks, true);
+    }
+
+    /// Which of the tasks that a role waits for are done, and how many changes that covers.
+    fn awaited(&self, role: &str) -> (BTreeSet<String>, usize) {
+        let state = self.state();
+        let waits = self.waits.get(role).into_iter().flatten();
+        let done = waits.filter(|id| state.done.contains_key(id.as_str()));
+        (done.cloned().collect(), state.changes.len())
+    }
+
+    /// What has changed of it since; the last word on each task.
+    fn news(&self, role: &str, since: usize) -> (BTreeSet<String>, BTreeSet<String>, usize) {
+        let (mut done, mut undone) = (BTreeSet::new(), BTreeSet::new());
+        let state = self.state();
+        let waits = self.waits.get(role);
+        for change in &state.changes[since..] {
+            let task = &*change.task;
+            if !waits.is_some_and(|waits| waits.contains(task)) {
+                continue;
+            }
+            let (to, from) = match change.done {
+                true => (&mut done, &mut undone),
+                false => (&mut undone, &mut done),
+            };
+            from.remove(task);
+            to.insert(task.to_owned());
+        }
+        (done, undone, state.changes.len())
+    }
+
+    /// Hangs up on the host of a role, which may not speak for it any more.
+    pub fn dismiss(&self, role: &str) {
+        let mut state = self.state();
+        *state.dismissed.entry(role.to_owned()).or_default() += 1;
+        state.hosts.remove(role);
+        drop(state);
+        self.changed.send_modify(|_| {});
+    }
+
+    /// How the hosts stand, by role.
+    pub fn hosts(&self) -> BTreeMap<String, Presence> {
+        self.state().hosts.clone()
+    }
+
+    /// Tells the lead's own tasks what they wait for; returns when `on_news` says so.
+    pub async fn follow(
+        &self,
+        role: &str,
+        mut on_news: impl FnMut(BTreeSet<String>, BTreeSet<String>) -> bool,
+    ) {
+        let mut changed = self.changed.subscribe();
+        let (mut done, mut seen) = self.awaited(role);
+        let mut undone = BTreeSet::new();
+        loop {
+            let silent = done.is_empty() && undone.is_empty();
+            if !silent && !on_news(done, undone) {
+                return;
+            }
+            if changed.changed().await.is_err() {
+                return;
+            }
+            (done, undone, seen) = self.news(role, seen);
+        }
+    }
+
+    /// Talks to the member of a role until one of them hangs up. It has said hello.
+    pub async fn attend<S>(&self, role: &str, stream: S) -> Result<(), FrameError>
+    where
+        S: AsyncRead + AsyncWrite,
+    {
+        let (from, to) = tokio::io::split(stream);
+        let mut from = std::pin::pin!(from);
+        let mut to = std::pin::pin!(to);
+        let orders = match self.desk.orders(role) {
+            Ok(orders) => Box::new(orders),
+            Err(reason) => {
+                self.desk.note(&format!("{role} gets no orders: {reason}"));
+                let words = "the lead could not put the orders together; its log says why: \
+                             journalctl -u muster";
+                let words = words.to_owned();
+                return frame::write(&mut to, &FromLead::Refused { words }).await;
+            }
+        };
+        let mut changed = self.changed.subscribe();
+        frame::write(&mut to, &FromLead::Orders { orders }).await?;
+        let (tasks, mut seen) = self.awaited(role);
+        frame::write(&mut to, &FromLead::Done { tasks }).await?;
+        let line = Line::up(self, role);
+        let (answers, mut answered) = tokio::sync::mpsc::channel(16);
+        let hear = async {
+            let mut first = true;
+            loop {
+                let heard = frame::read::<FromMember>(&mut from, KNOWN);
+                let Ok(heard) = tokio::time::timeout(SILENCE, heard).await else {
+                    return Err(FrameError::Over);
+                };
+                let heard = heard?;
+                if !line.counts() {
+                    return Ok(());
+                }
+                self.heard(role, None);
+                let answer = self.take(role, heard, &mut first);
+                if let Some(answer) = answer
+                    && answers.send(answer).await.is_err()
+                {
+                    return Ok(());
+                }
+            }
+        };
+        let say = async {
+            loop {
+                tokio::select! {
+                    Some(answer) = answered.recv() => frame::write(&mut to, &answer).await?,
+                    news = changed.changed() => {
+                        if news.is_err() || !line.counts() {
+                            return Ok(());
+                        }
+                        let (done, undone, now) = self.news(role, seen);
+                        seen = now;
+                        if !undone.is_empty() {
+                            frame::write(&mut to, &FromLead::Undone { tasks: undone }).await?;
+                        }
+                        if !done.is_empty() {
+                            frame::write(&mut to, &FromLead::Done { tasks: done }).await?;
+                        }
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            ended = hear => ended,
+            ended = say => ended,
+        }
+    }
+
+    /// Takes what a member said; what is to be answered.
+    fn take(&self, role: &str, said: FromMember, first: &mut bool) -> Option<FromLead> {
+        match said {
+            FromMember::Done { tasks } if std::mem::take(first) => self.tell_all(role, &tasks),
+            FromMember::Done { tasks } => self.tell(role, &tasks, true),
+            FromMember::Undone { tasks } => self.tell(role, &tasks, false),
+            FromMember::Report { status } => self.heard(role, Some(status)),
+            FromMember::Sign {
+                number,
+                service,
+                name,
+                public_key,
+            } => {
+                let key = hex::decode(public_key).unwrap_or_default();
+                let signed = self.desk.sign(role, &service, &name, &key);
+                if let Err(reason) = &signed {
+                    self.desk.note(&format!(
+                        "{role}: no certificate {service}/{name}: {reason}"
+                    ));
+                }
+                let (certificate, reason) = match signed {
+                    Ok(certificate) => (Some(certificate), String::new()),
+                    Err(reason) => (None, reason),
+                };
+                return Some(FromLead::Signed {
+                    number,
+                    certificate,
+                    reason,
+                });
+            }
+        }
+        None
+    }
+
+    fn heard(&self, role: &str, status: Option<Value>) {
+        let mut state = self.state();
+        let host = state.hosts.entry(role.to_owned()).or_default();
+        host.heard = Some(Instant::now());
+        if status.is_some() {
+            host.status = status;
+        }
+    }
+}
+
+/// A line that is up until it is dropped.
+struct Line<'a, D: Desk> {
+    hub: &'a Hub<D>,
+    role: &'a str,
+    dismissals: u64,
+}
+
+impl<'a, D: Desk> Line<'a, D> {
+    fn up(hub: &'a Hub<D>, role: &'a str) -> Line<'a, D> {
+        let mut state = hub.state();
+        let host = state.hosts.entry(role.to_owned()).or_default();
+        host.lines += 1;
+        host.heard = Some(Instant::now());
+        let dismissals = state.dismissals(role);
+        drop(state);
+        Line {
+            hub,
+            role,
+            dismissals,
+        }
+    }
+
+    /// Whether whoever is at its other end still speaks for the role.
+    fn counts(&self) -> bool {
+        self.hub.state().dismissals(self.role) == self.dismissals
+    }
+}
+
+impl<D: Desk> Drop for Line<'_, D> {
+    fn drop(&mut self) {
+        let mut state = self.hub.state();
+        if state.dismissals(self.role) == self.dismissals
+            && let Some(host) = state.hosts.get_mut(self.role)
+        {
+            host.lines -= 1;
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! A member's end of its line to the lead.
+
+use super::{FromLead, FromMember, Orders};
+use crate::mesh::frame::{self, FrameError, KNOWN};
+use crate::mesh::identity::{Identity, Print};
+use crate::mesh::join::ToLead;
+use crate::mesh::{PROTOCOL, tls};
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// How long a connection may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A member says something at least so often.
+const PULSE: Duration = Duration::from_secs(15);
+/// Pauses between two attempts: the first and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(15)];
+
+/// The host behind the link.
+pub trait Host: Send + Sync {
+    /// All of its tasks that are done.
+    fn done(&self) -> BTreeSet<String>;
+    /// What the lead tells it of the site.
+    fn orders(&self, orders: Orders);
+    /// Tasks of other hosts that are done, and that are not any more.
+    fn others(&self, done: BTreeSet<String>, undone: BTreeSet<String>);
+    /// Something worth a line in the log.
+    fn note(&self, words: &str);
+}
+
+/// Whom to call, and as whom.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Where the lead is.
+    pub address: SocketAddr,
+    /// Its key, as the join has proven it.
+    pub lead: Print,
+    /// Digest of this host's plan.
+    pub plan: String,
+}
+
+/// A question to the lead that waits for its answer.
+type Asked = oneshot::Sender<Result<String, String>>;
+
+/// A member's end: whoever has something to say says it here.
+pub struct Link {
+    /// None while the line is down: what is said then is said again when it is up.
+    line: Mutex<Option<mpsc::UnboundedSender<FromMember>>>,
+    asked: Mutex<(u64, BTreeMap<u64, Asked>)>,
+}
+
+/// Why a line ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("{0}")]
+    Lost(String),
+    #[error("what answers there is not the lead of this site")]
+    NotTheLead,
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<FrameError> for Ended {
+    fn from(error: FrameError) -> Ended {
+        Ended::Lost(error.to_string())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Link::new()
+    }
+}
+
+impl Link {
+    /// A link that is down.
+    pub fn new() -> Link {
+        Link {
+            line: Mutex::new(None),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// Whether the lead can be heard.
+    pub fn is_up(&self) -> bool {
+        lock(&self.line).is_some()
+    }
+
+    /// Says something, if the line is up; whether it is.
+    fn say(&self, message: FromMember) -> bool {
+        let line = lock(&self.line);
+        line.as_ref().is_some_and(|line| line.send(message).is_ok())
+    }
+
+    /// Tells the lead of tasks that are done, or not any more.
+    pub fn tell(&self, tasks: BTreeSet<String>, done: bool) {
+        let _ = self.say(match done {
+            true => FromMember::Done { tasks },
+            false => FromMember::Undone { tasks },
+        });
+    }
+
+    /// Tells the lead how this host stands.
+    pub fn report(&self, status: Value) {
+        let _ = self.say(FromMember::Report { status });
+    }
+
+    /// Asks the lead for the certificate of a key; waits for the answer. Not from within the
+    /// runtime of the link.
+    pub fn sign(&self, service: &str, name: &str, public_key: &[u8]) -> Result<String, String> {
+        let (answer, answered) = oneshot::channel();
+        let number = {
+            let mut asked = lock(&self.asked);
+            asked.0 += 1;
+            let number = asked.0;
+            asked.1.insert(number, answer);
+            number
+        };
+        let said = self.say(FromMember::Sign {
+            number,
+            service: service.to_owned(),
+            name: name.to_owned(),
+            public_key: hex::encode(public_key),
+        });
+        if !said {
+            lock(&self.asked).1.remove(&number);
+            return Err("the lead, which signs certificates, cannot be reached".into());
+        }
+        // When the line breaks, the question is dropped and this ends.
+        let answer = answered.blocking_recv();
+        answer.unwrap_or_else(|_| Err("the line to the lead broke before it answered".into()))
+    }
+
+    /// Keeps the line up, for ever.
+    pub async fn hold(&self, call: &Call, identity: &Identity, host: &dyn Host) {
+        let mut pause = PAUSES[0];
+        let mut told = String::new();
+        loop {
+            let ended = self.attempt(call, identity, host, &mut pause).await;
+            *lock(&self.line) = None;
+            lock(&self.asked).1.clear();
+            let words = format!("the lead at {}: {ended}", call.address);
+            // Once for each reason, not each time.
+            if words != told {
+                host.note(&words);
+                told = words;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES[1]);
+        }
+    }
+
+    async fn attempt(
+        &self,
+        call: &Call,
+        identity: &Identity,
+        host: &dyn Host,
+        pause: &mut Duration,
+    ) -> Ended {
+        match self.dial(call, identity).await {
+            Ok(stream) => {
+                let ended = self.talk(call, stream, host, pause).await;
+                ended.err().unwrap_or(Ended::Lost("it has hung up".into()))
+            }
+            Err(ended) => ended,
+        }
+    }
+
+    async fn dial(&self, call: &Call, identity: &Identity) -> Result<TlsStream<TcpStream>, Ended> {
+        let lost = |error: &dyn std::fmt::Display| Ended::Lost(error.to_string());
+        let config = tls::client(identity).map_err(|error| lost(&error))?;
+        let dialled = tokio::time::timeout(PATIENCE, async {
+            let socket = TcpStream::connect(call.address).await?;
+            // What is sent is whole.
+            socket.set_nodelay(true)?;
+            let name = ServerName::IpAddress(call.address.ip().into());
+            TlsConnector::from(config).connect(name, socket).await
+        });
+        let stream = match dialled.await {
+            Ok(stream) => stream.map_err(|error| lost(&error))?,
+            Err(_) => return Err(Ended::Lost(format!("silent for {} s", PATIENCE.as_secs()))),
+        };
+        let (_, connection) = stream.get_ref();
+        match tls::peer(connection) == Some(call.lead) {
+            true => Ok(stream),
+            false => Err(Ended::NotTheLead),
+        }
+    }
+
+    async fn talk(
+        &self,
+        call: &Call,
+        stream: TlsStream<TcpStream>,
+        host: &dyn Host,
+        pause: &mut Duration,
+    ) -> Result<(), Ended> {
+        let (mut from, mut to) = tokio::io::split(stream);
+        let hello = ToLead::Hello {
+            protocol: PROTOCOL,
+            plan: call.plan.clone(),
+        };
+        frame::write(&mut to, &hello).await?;
+        let first = tokio::time::timeout(PATIENCE, frame::read(&mut from, KNOWN)).await;
+        let first = first.map_err(|_| Ended::Lost("silent after the hello".into()))??;
+        let FromLead::Orders { orders } = first else {
+            return Err(match first {
+                FromLead::Refused { words } => Ended::Refused(words),
+                _ => Ended::Lost("no orders after the hello".into()),
+            });
+        };
+        host.orders(*orders);
+        let (line, mut said) = mpsc::unbounded_channel();
+        // What is done from here on is said twice at most, and never not at all.
+        *lock(&self.line) = Some(line);
+        let tasks = host.done();
+        frame::write(&mut to, &FromMember::Done { tasks }).await?;
+        *pause = PAUSES[0];
+        let hear = async {
+            loop {
+                let heard = frame::read(&mut from, KNOWN).await?;
+                self.heard(heard, host)?;
+            }
+        };
+        let say = async {
+            loop {
+                let next = tokio::time::timeout(PULSE, said.recv()).await;
+                let message = match next {
+                    Ok(Some(message)) => message,
+                    Ok(None) => return Ok(()),
+                    Err(_) => FromMember::Done {
+                        tasks: BTreeSet::new(),
+                    },
+                };
+                frame::write(&mut to, &message).await?;
+            }
+        };
+        tokio::select! {
+            ended = hear => ended,
+            ended = say => ended,
+        }
+    }
+
+    fn heard(&self, heard: FromLead, host: &dyn Host) -> Result<(), Ended> {
+        match heard {
+            FromLead::Orders { orders } => host.orders(*orders),
+            FromLead::Done { tasks } => host.others(tasks, BTreeSet::new()),
+            FromLead::Undone { tasks } => host.others(BTreeSet::new(), tasks),
+            FromLead::Signed {
+                number,
+                certificate,
+                reason,
+            } => {
+                if let Some(asked) = lock(&self.asked).1.remove(&number) {
+                    let _ = asked.send(certificate.ok_or(reason));
+                }
+            }
+            FromLead::Refused { words } => return Err(Ended::Refused(words)),
+        }
+        Ok(())
+    }
+}

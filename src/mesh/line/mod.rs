@@ -1,0 +1,104 @@
+//! The line between the lead and a member, for as long as both are up.
+//!
+//! The member dials, proves its key and says hello; then both say what they have to, whenever
+//! they have it. Nothing on it counts twice: after a break each side says again what still
+//! holds, so a lead that was restarted knows in one message what happened meanwhile.
+//!
+//! ```text
+//! member                             lead
+//!   hello: plan, image           →
+//!                                ←   orders: the site as this role needs it
+//!   done: all its tasks so far   →
+//!                                ←   done: what its tasks wait for, so far
+//!   done: the next one           →   … ←  done: the next one
+//!   sign: a public key           →
+//!                                ←   signed: its certificate
+//!   report: how the host stands  →
+//! ```
+
+pub mod hub;
+pub mod link;
+
+use crate::site::Site;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a member says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "say")]
+pub enum FromMember {
+    /// These tasks of it are done.
+    Done {
+        /// Ids.
+        tasks: BTreeSet<String>,
+    },
+    /// These are not any more: their effect is made again.
+    Undone {
+        /// Ids.
+        tasks: BTreeSet<String>,
+    },
+    /// A key wants its certificate.
+    Sign {
+        /// Counts the member's questions.
+        number: u64,
+        /// Which service's.
+        service: String,
+        /// Which of its certificates.
+        name: String,
+        /// SubjectPublicKeyInfo, DER, hex.
+        public_key: String,
+    },
+    /// How the host stands.
+    Report {
+        /// As in its `status.json`.
+        status: Value,
+    },
+}
+
+/// What the lead says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "say")]
+pub enum FromLead {
+    /// The site as this role needs it.
+    Orders {
+        /// All of it.
+        orders: Box<Orders>,
+    },
+    /// Tasks of other hosts that this one's wait for are done.
+    Done {
+        /// Ids.
+        tasks: BTreeSet<String>,
+    },
+    /// They are not any more.
+    Undone {
+        /// Ids.
+        tasks: BTreeSet<String>,
+    },
+    /// The answer to a `sign`.
+    Signed {
+        /// Which question.
+        number: u64,
+        /// PEM.
+        certificate: Option<String>,
+        /// Why there is none.
+        reason: String,
+    },
+    /// The lead does not talk to this host.
+    Refused {
+        /// Why, and what to do.
+        words: String,
+    },
+}
+
+/// The site as one role needs it: no secret in it that its tasks do not read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Orders {
+    /// The answers; passwords of people only where a task of the role reads them.
+    pub site: Site,
+    /// Role → address of its host.
+    pub addresses: BTreeMap<String, String>,
+    /// Name → secret.
+    pub secrets: BTreeMap<String, String>,
+}
