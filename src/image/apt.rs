@@ -46,7 +46,9 @@ fn sources(archive: &Archive) -> String {
     let _ = writeln!(text, "Types: deb");
     let _ = writeln!(text, "URIs: {}", archive.mirror);
     let _ = writeln!(text, "Suites: {}", archive.suites.join(" "));
-    let _ = writeln!(text, "Components: {}", archive.components.join(" "));
+    if !archive.is_flat() {
+        let _ = writeln!(text, "Components: {}", archive.components.join(" "));
+    }
     let _ = writeln!(text, "Signed-By: {}", keyring(archive));
     text
 }

@@ -14,6 +14,17 @@ use super::layout::Partition;
 use super::tree::Tree;
 use std::fs::{File, OpenOptions};
 
+/// Where a disk goes.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// An empty file, or one of the disk's size that holds another disk.
+    pub file: &'a File,
+    /// The same, opened with `O_DIRECT`, where the filesystem can do that.
+    pub direct: Option<&'a File>,
+    /// The digests of the parts of the other disk.
+    pub before: &'a [[u8; 32]],
+}
+
 /// The disk of one image before it is written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Disk {
@@ -48,8 +59,7 @@ impl Disk {
         }
     }
 
-    /// Writes the disk into `out`, an empty file, or one of the disk's size whose parts have the
-    /// digests `before`. The root filesystem's tree goes to `root-a`; `root-b` stays empty, and
+    /// Writes the disk into a file. The root filesystem's tree goes to `root-a`; `root-b` stays empty, and
     /// `data` gets a filesystem that the agent fills and grows at first boot. Returns the
     /// digests of the file's parts.
     pub fn write(
@@ -58,14 +68,14 @@ impl Disk {
         loader: &Loader,
         configuration: &str,
         format: Format,
-        out: &File,
-        before: &[[u8; 32]],
+        into: &Target<'_>,
     ) -> Result<Vec<[u8; 32]>, Error> {
+        let out = into.file;
         let failed = || Error::io("cannot write", "the disk");
         match format.clusters() {
             None => {
                 out.set_len(self.size).map_err(failed())?;
-                let hashed = Hashed::new(out, self.size, before);
+                let hashed = Hashed::new(out, into.direct, self.size, into.before);
                 self.raw(tree, loader, configuration, &hashed)?;
                 hashed.finish().map_err(failed())
             }

@@ -1,7 +1,7 @@
 //! The process that makes one image, alone in its namespaces.
 
 use super::artifact::{self, Places};
-use super::assemble::Disk;
+use super::assemble::{Disk, Target};
 use super::cleanup;
 use super::configure::{Tools, settle_accounts};
 use super::error::Error;
@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Instant;
 
@@ -94,6 +94,12 @@ fn make(job: &Job, path: &Path) -> Result<(), Error> {
     for (what, name) in &names {
         outputs.push((*what, name.as_str(), stage(job, name)?));
     }
+    // The same file once more, for those who write past memory.
+    let direct = OpenOptions::new()
+        .write(true)
+        .custom_flags(nix::libc::O_DIRECT)
+        .open(job.staging.join(output_name(job, "image")))
+        .ok();
     let image_id = job.image_id()?;
     nix::unistd::sethostname(&job.role).map_err(Error::namespace("cannot set the host name"))?;
 
@@ -152,11 +158,22 @@ fn make(job: &Job, path: &Path) -> Result<(), Error> {
                     .as_ref()
                     .map(|former| former.take(disk.size, job.umask));
                 let taken = taken.transpose().map_err(Error::io("cannot take", name))?;
-                let mut before = &[][..];
-                if let (Some(former), Some(taken)) = (&former, taken.flatten()) {
-                    (before, *file) = (&former.parts, taken);
-                }
-                let parts = disk.write(&tree, &loader, &job.grub, job.format, file, before)?;
+                let into = match (&former, taken.flatten()) {
+                    (Some(former), Some(taken)) => {
+                        *file = taken;
+                        Target {
+                            file,
+                            direct: None,
+                            before: &former.parts,
+                        }
+                    }
+                    _ => Target {
+                        file,
+                        direct: direct.as_ref(),
+                        before: &[],
+                    },
+                };
+                let parts = disk.write(&tree, &loader, &job.grub, job.format, &into)?;
                 let digest = digest_of_parts(&parts);
                 if let (Some(lists), Format::Raw) = (&lists, job.format) {
                     // Without it the next build writes more than it must.

@@ -1,5 +1,6 @@
 //! A disk that is hashed while it is written.
 
+use super::direct::Direct;
 use crate::image::filesystem::{BlockSink, PART};
 use crate::image::identity::{parts, zeros};
 use nix::errno::Errno;
@@ -15,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 /// is not written either.
 pub struct Hashed<'a> {
     file: &'a File,
+    out: Direct<'a>,
     size: u64,
     /// The digests of what the parts hold before; none where the file is empty.
     before: &'a [[u8; 32]],
@@ -34,11 +36,17 @@ enum Part {
 
 impl<'a> Hashed<'a> {
     /// A file of `size` bytes whose parts hold what has these digests; without any it reads as
-    /// zeros.
-    pub fn new(file: &'a File, size: u64, before: &'a [[u8; 32]]) -> Hashed<'a> {
+    /// zeros. `direct` is the same file, opened with `O_DIRECT`.
+    pub fn new(
+        file: &'a File,
+        direct: Option<&'a File>,
+        size: u64,
+        before: &'a [[u8; 32]],
+    ) -> Hashed<'a> {
         let parts = usize::try_from(size.div_ceil(PART)).unwrap_or(usize::MAX);
         Hashed {
             file,
+            out: Direct::new(file, direct),
             size,
             before,
             zeros: zeros(),
@@ -113,7 +121,7 @@ impl BlockSink for Hashed<'_> {
         let whole = offset.is_multiple_of(PART) && bytes.len() as u64 == PART;
         let digest = whole.then(|| Sha256::digest(bytes).into());
         match self.note(offset, bytes.len() as u64, digest)? {
-            true => self.file.write_sparse(offset, bytes),
+            true => self.out.write_sparse(offset, bytes),
             false => Ok(()),
         }
     }
@@ -130,7 +138,7 @@ mod tests {
         file.write_all_at(before, 0).unwrap();
         let known = parts(&file, |_| None).unwrap();
         let size = file.metadata().unwrap().len();
-        let hashed = Hashed::new(&file, size, &known);
+        let hashed = Hashed::new(&file, None, size, &known);
         for (offset, bytes) in writes {
             match sparse {
                 true => hashed.write_sparse(*offset, bytes).unwrap(),
@@ -186,10 +194,10 @@ mod tests {
         let known = parts(file.as_file(), |_| None).unwrap();
         // A write through this one would be refused.
         let read_only = File::open(file.path()).unwrap();
-        let hashed = Hashed::new(&read_only, PART, &known);
+        let hashed = Hashed::new(&read_only, None, PART, &known);
         hashed.write_sparse(0, &held).unwrap();
         assert_eq!(hashed.finish().unwrap(), known);
-        let hashed = Hashed::new(&read_only, PART, &known);
+        let hashed = Hashed::new(&read_only, None, PART, &known);
         assert!(hashed.write_sparse(0, &vec![8; PART as usize]).is_err());
     }
 }

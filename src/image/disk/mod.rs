@@ -1,5 +1,6 @@
 //! Disks: partition tables, and the file formats in which a disk travels.
 
+pub mod direct;
 pub mod gpt;
 pub mod grow;
 pub mod hashed;

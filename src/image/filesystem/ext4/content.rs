@@ -13,6 +13,7 @@ use super::geometry::{BLOCK, BLOCK_LEN};
 use super::layout::{Piece, Source};
 use super::need::Need;
 use super::number::Numbered;
+use crate::image::disk::direct::aligned;
 use crate::image::filesystem::{BlockSink, FilesystemError, PART};
 use crate::image::tree::{Content, Kind, Tree};
 
@@ -41,16 +42,14 @@ impl Contents<'_> {
                 };
                 let blocks: u64 = batch.iter().map(|stretch| stretch.length).sum();
                 let length = blocks as usize * BLOCK_LEN;
-                if buffer.len() < length {
-                    buffer.resize(length, 0);
-                }
-                let mut rest = &mut buffer[..length];
+                let bytes = aligned(buffer, length);
+                let mut rest = &mut bytes[..];
                 for stretch in &batch {
                     let (own, after) = rest.split_at_mut(stretch.length as usize * BLOCK_LEN);
                     self.fill(stretch, own)?;
                     rest = after;
                 }
-                out.write_sparse(first.start() * BLOCK, &buffer[..length])
+                out.write_sparse(first.start() * BLOCK, bytes)
                     .map_err(FilesystemError::Write)
             })
     }
