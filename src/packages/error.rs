@@ -370,6 +370,10 @@ fn suite_hint(error: &SuiteError) -> Option<&'static str> {
         SuiteError::Other { .. } => Some(
             "the mirror serves another archive or suite at this address: check --mirror, and `origin` and `suites` of the base",
         ),
+        SuiteError::NoIndex { .. } => Some(
+            "a suite that ends with a slash is a folder with packages and their list: check \
+             `suites` of the archive",
+        ),
         SuiteError::Component { .. } => Some("check `components` and `architecture` of the base"),
         SuiteError::Text { .. } | SuiteError::Unpack { .. } => Some(
             "it is as the archive signed it: try another mirror with --mirror URL, and tell whoever publishes the archive",

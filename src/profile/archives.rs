@@ -130,6 +130,7 @@ fn unlike(one: &Archive, other: &Archive) -> Vec<&'static str> {
         ("snapshot", one.snapshot == other.snapshot),
         ("packages", one.packages == other.packages),
         ("never", one.never == other.never),
+        ("versions", one.versions == other.versions),
         ("priority", one.priority == other.priority),
     ];
     let unlike = same.into_iter().filter(|(_, same)| !same);
@@ -191,10 +192,11 @@ fn same_origins(base: &Base, places: &[String], notes: &Notes) {
         let Archive {
             packages,
             never,
+            versions,
             priority,
             ..
         } = archive;
-        (packages.clone(), never.clone(), *priority)
+        (packages.clone(), never.clone(), versions.clone(), *priority)
     };
     for (index, archive) in base.archives.iter().enumerate() {
         let other = base.archives[..index]
@@ -208,7 +210,8 @@ fn same_origins(base: &Base, places: &[String], notes: &Notes) {
                     other.name, archive.name, base.name
                 ),
                 format!(
-                    "both have the origin `{}`, and their `packages`, `never` or `priority` differ",
+                    "both have the origin `{}`, and their `packages`, `never`, `versions` or \
+                     `priority` differ",
                     archive.origin
                 ),
                 Some("say the same of both, or nothing of either".into()),

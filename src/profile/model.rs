@@ -472,9 +472,9 @@ pub struct Archive {
     pub mirror: String,
     /// `Origin:` its Release files carry; also how the machine's apt lists are searched.
     pub origin: String,
-    /// Suites in order.
+    /// Suites in order; of an archive without `dists` its folders, each with a slash at its end.
     pub suites: Vec<String>,
-    /// Components in order.
+    /// Components in order; none where there are no `dists`.
     pub components: Vec<String>,
     /// OpenPGP fingerprints of primary keys that may sign, upper-case hex.
     pub fingerprints: Vec<String>,
@@ -489,6 +489,9 @@ pub struct Archive {
     /// Patterns of package names that never come from it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub never: Vec<String>,
+    /// Pattern of package names → pattern of versions: of these only such versions come from it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub versions: BTreeMap<String, String>,
     /// How much apt prefers it (apt_preferences(5)); what its release files say when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i16>,
@@ -500,7 +503,15 @@ pub struct Archive {
 impl Archive {
     /// Whether it says which of its packages are wanted, and how much.
     pub fn is_pinned(&self) -> bool {
-        self.priority.is_some() || !self.packages.is_empty() || !self.never.is_empty()
+        self.priority.is_some()
+            || !self.packages.is_empty()
+            || !self.never.is_empty()
+            || !self.versions.is_empty()
+    }
+
+    /// Whether its packages lie in folders without `dists` and components (sources.list(5)).
+    pub fn is_flat(&self) -> bool {
+        self.suites.iter().all(|suite| suite.ends_with('/'))
     }
 
     /// Whether a role takes packages from it.

@@ -182,9 +182,24 @@ impl Miniature {
         put(&dist.join("InRelease"), signed.as_bytes());
     }
 
+    /// Writes and signs a folder without `dists`: `lines` of its release file, `files` of the list.
+    pub fn write_folder(&self, folder: &str, stanzas: &str, day: u32, lines: &str) {
+        let place = self.mirror().join(folder);
+        let list = self.complete(stanzas);
+        let packed = pack(list.as_bytes(), ".gz");
+        put(&place.join("Packages.gz"), &packed);
+        let listed = line(list.as_bytes(), "Packages") + &line(&packed, "Packages.gz");
+        let date = date(day);
+        let release = format!("Origin: Mini\nDate: {date}\n{lines}SHA256:\n{listed}");
+        let signed = self
+            .key
+            .sign(&release, day * DAY, HashAlgorithm::Sha256, None);
+        put(&place.join("InRelease"), signed.as_bytes());
+    }
+
     /// Adds what an archive adds to a control paragraph, and the file itself; a paragraph that
     /// has a `Filename` stays as it is.
-    fn complete(&self, stanzas: &str) -> String {
+    pub fn complete(&self, stanzas: &str) -> String {
         let mut index = String::new();
         for stanza in stanzas
             .split("\n\n")
@@ -245,6 +260,7 @@ impl Miniature {
                 snapshot: None,
                 packages: vec![],
                 never: vec![],
+                versions: BTreeMap::new(),
                 priority: None,
                 services: vec![],
             }],

@@ -8,6 +8,7 @@ mod artifacts;
 mod bases;
 mod closure_equals_apt;
 mod downloads;
+mod flat;
 mod images;
 mod indexes;
 mod key;

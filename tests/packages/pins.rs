@@ -10,6 +10,7 @@ use muster::packages::lock::Lock;
 use muster::profile::{Archive, Base, Stack};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use std::collections::BTreeMap;
 
 /// An archive beside the base's own; its suite has its name.
 struct Further {
@@ -20,6 +21,7 @@ struct Further {
     lines: &'static str,
     packages: &'static [&'static str],
     never: &'static [&'static str],
+    versions: &'static [(&'static str, &'static str)],
     priority: Option<i16>,
 }
 
@@ -29,6 +31,7 @@ const PLAIN: Further = Further {
     lines: "",
     packages: &[],
     never: &[],
+    versions: &[],
     priority: None,
 };
 
@@ -43,6 +46,12 @@ fn stanzas(short: &str) -> String {
 
 fn texts(list: &[&str]) -> Vec<String> {
     list.iter().map(|text| (*text).to_owned()).collect()
+}
+
+fn pairs(list: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let list = list.iter();
+    list.map(|(name, version)| ((*name).to_owned(), (*version).to_owned()))
+        .collect()
 }
 
 /// A base on the archive of `noble` and further ones, all of them published.
@@ -61,6 +70,7 @@ fn publish(mini: &Miniature, own: &str, further: &[Further]) -> Base {
             suites: vec![one.name.into()],
             packages: texts(one.packages),
             never: texts(one.never),
+            versions: pairs(one.versions),
             priority: one.priority,
             ..base.archives[0].clone()
         });
@@ -133,6 +143,36 @@ fn table() -> Vec<(&'static str, Vec<Further>, &'static str)> {
                 ..vendor
             }],
             "agent 2, agent-plugin -, common 1, tool 2, lib 1",
+        ),
+        (
+            "only such versions of what is named",
+            vec![Further {
+                has: "agent 2, agent 3.1, agent 4, agent-plugin 2, tool 2",
+                versions: &[("agent", "3.*"), ("agent-*", "1*")],
+                ..vendor
+            }],
+            "agent 3.1, agent-plugin -, common 1, tool 2, lib 1",
+        ),
+        (
+            "a version is wanted wherever it is",
+            vec![Further {
+                has: "agent 5, tool 1, tool 2, lib 2",
+                versions: &[("agent", "3*"), ("tool", "1")],
+                never: &["tool"],
+                priority: Some(990),
+                ..vendor
+            }],
+            "agent 3, agent-plugin -, common 1, tool -, lib 2",
+        ),
+        (
+            "of two patterns of one archive the first in the order of the alphabet",
+            vec![Further {
+                has: "agent 5, agent 6, agent-plugin 6",
+                versions: &[("agent", "6"), ("agent*", "5")],
+                priority: Some(700),
+                ..vendor
+            }],
+            "agent 6, agent-plugin -, common 1, tool 1, lib 1",
         ),
         (
             "an archive that is for those who ask",
@@ -257,10 +297,15 @@ fn a_lock_takes_what_apt_takes_of_random_archives() {
                     .map(|pattern| (*pattern).to_owned())
                     .collect::<Vec<_>>()
             };
-            let (packages, never) = match index {
-                0 => (Vec::new(), Vec::new()),
-                _ => (some(0.25), some(0.1)),
+            let (packages, never, named) = match index {
+                0 => (Vec::new(), Vec::new(), Vec::new()),
+                _ => (some(0.25), some(0.1), some(0.1)),
             };
+            let versions = named.into_iter().map(|name| {
+                let version = ["1", "2*", "?", "4", "3*"][random.gen_range(0..5)];
+                (name, version.to_owned())
+            });
+            let versions = versions.collect();
             let priority = random.gen_bool(0.5);
             let priority = priority.then(|| [1, 99, 100, 500, 501, 990][random.gen_range(0..6)]);
             let archive = Archive {
@@ -269,6 +314,7 @@ fn a_lock_takes_what_apt_takes_of_random_archives() {
                 suites: vec![name.into()],
                 packages,
                 never,
+                versions,
                 priority,
                 ..base.archives[0].clone()
             };

@@ -139,6 +139,12 @@ pub enum SuiteError {
         /// dpkg architecture.
         architecture: String,
     },
+    /// A folder without a list of its packages.
+    #[error("{suite} has no list of packages")]
+    NoIndex {
+        /// Folder with archive and base.
+        suite: String,
+    },
     /// An index cannot be had.
     #[error("an index of {suite} cannot be fetched: {source}")]
     Index {
@@ -178,21 +184,27 @@ pub enum SuiteError {
 impl Reader<'_> {
     /// Reads a suite of an archive of a base.
     pub fn suite(&self, base: &Base, archive: &Archive, suite: &str) -> Result<Suite, SuiteError> {
+        let mirror = self.mirrors.url(&base.name, &archive.name);
+        let mirror = mirror.unwrap_or(&archive.mirror);
+        let folder = suite.strip_prefix("./").unwrap_or(suite);
         let place = Place {
             reader: self,
             base,
             archive,
             suite,
             words: format!("{suite} (archive {} of {})", archive.name, base.name),
-            url: format!(
-                "{}/dists/{suite}",
-                self.mirrors
-                    .url(&base.name, &archive.name)
-                    .unwrap_or(&archive.mirror)
-            ),
+            url: match archive.is_flat() {
+                true => format!("{mirror}/{}", folder.trim_matches('/')),
+                false => format!("{mirror}/dists/{suite}"),
+            }
+            .trim_end_matches('/')
+            .to_owned(),
         };
         let (release, file) = place.release()?;
         let mut indexes = Vec::new();
+        if archive.is_flat() {
+            indexes.push(place.index_at(&file, "Packages", None, &base.architecture)?);
+        }
         for component in &archive.components {
             indexes.push(place.index(&file, component, &base.architecture)?);
             if file.separate_all {
@@ -284,7 +296,10 @@ impl Place<'_> {
         // Pockets of one distribution may share a codename: noble-proposed is not noble.
         let pocket = file.suite.strip_prefix(self.suite);
         let pocket = pocket.is_some_and(|rest| rest.starts_with('-'));
-        let named = file.suite == self.suite || (file.codename == self.suite && !pocket);
+        // Folders are called nothing.
+        let named = self.archive.is_flat()
+            || file.suite == self.suite
+            || (file.codename == self.suite && !pocket);
         if !named || file.origin != self.archive.origin {
             return Err(SuiteError::Other {
                 suite,
@@ -325,19 +340,34 @@ impl Place<'_> {
         architecture: &str,
     ) -> Result<String, SuiteError> {
         let plain = format!("{component}/binary-{architecture}/Packages");
+        self.index_at(file, &plain, Some(component), architecture)
+    }
+
+    /// The same of what stands, packed or not, at `plain`.
+    fn index_at(
+        &self,
+        file: &ReleaseFile,
+        plain: &str,
+        component: Option<&str>,
+        architecture: &str,
+    ) -> Result<String, SuiteError> {
         let chosen = [".xz", ".zst", ".gz", ""].iter().find_map(|suffix| {
             let path = format!("{plain}{suffix}");
             file.files.get(&path).map(|listed| (path, listed))
         });
         let Some((path, listed)) = chosen else {
-            return Err(SuiteError::Component {
-                suite: self.words.clone(),
-                component: component.to_owned(),
-                architecture: architecture.to_owned(),
+            let suite = self.words.clone();
+            return Err(match component {
+                None => SuiteError::NoIndex { suite },
+                Some(component) => SuiteError::Component {
+                    suite,
+                    component: component.to_owned(),
+                    architecture: architecture.to_owned(),
+                },
             });
         };
         self.obtain(file, &path, listed)?;
-        let said = file.files.get(&plain).map_or(INDEX_LIMIT, |l| l.size);
+        let said = file.files.get(plain).map_or(INDEX_LIMIT, |l| l.size);
         let limit = said.min(INDEX_LIMIT);
         self.unpack(&path, listed, limit)
             .map_err(|reason| SuiteError::Unpack {
@@ -358,9 +388,11 @@ impl Place<'_> {
                 path: path.to_owned(),
             });
         }
-        let url = match path.rsplit_once('/').filter(|_| file.by_hash) {
-            Some((folder, _)) => format!("{}/{folder}/by-hash/SHA256/{}", self.url, listed.sha256),
-            None => format!("{}/{path}", self.url),
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let gap = if folder.is_empty() { "" } else { "/" };
+        let url = match file.by_hash {
+            true => format!("{}/{folder}{gap}by-hash/SHA256/{}", self.url, listed.sha256),
+            false => format!("{}/{path}", self.url),
         };
         let wanted = Wanted {
             sha256: listed.sha256.clone(),

@@ -7,7 +7,6 @@ use super::index::Candidate;
 use crate::profile::Archive;
 use crate::profile::glob::fits;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 /// The priority of a version that nobody says anything about.
 pub const USUAL: i16 = 500;
@@ -23,9 +22,9 @@ const NEVER: i16 = -1;
 pub struct Pin {
     /// A version below 1 is never taken; of others the highest priority wins.
     pub priority: i16,
-    /// Place of the file that names this very package: such a pin counts before all that speak
-    /// of whole archives, and the first file before the others.
-    pub named: Option<usize>,
+    /// Place of the file that names this very package, and of the record in it: such a pin counts
+    /// before all that speak of whole archives, and the first one before the others.
+    pub named: Option<[usize; 2]>,
 }
 
 impl Pin {
@@ -35,27 +34,43 @@ impl Pin {
         named: None,
     };
 
-    /// What an archive says of a package. `automatic` is the priority that its release file
-    /// gives all of them, `place` that of its file among those of all archives.
-    pub fn of(archive: &Archive, automatic: i16, place: usize, name: &str) -> Pin {
+    /// What an archive says of a version of a package that it has. `automatic` is the priority
+    /// that its release file gives all of them, `place` that of its file among those of all
+    /// archives.
+    pub fn of(archive: &Archive, automatic: i16, place: usize, name: &str, version: &str) -> Pin {
         let says = |patterns: &[String]| patterns.iter().any(|pattern| fits(pattern, name));
-        let (priority, named) = if says(&archive.never) {
-            (NEVER, true)
-        } else if says(&archive.packages) {
-            (archive.priority.unwrap_or(USUAL), true)
-        } else if archive.packages.is_empty() {
-            (archive.priority.unwrap_or(automatic), false)
-        } else {
-            (NEVER, false)
+        let mut versions = archive.versions.iter().enumerate();
+        let version = versions
+            .find(|(_, (names, _))| fits(names, name))
+            .map(|(index, (_, wanted))| (index, fits(wanted, version)));
+        let usual = archive.priority.unwrap_or(USUAL);
+        let (priority, record) = match version {
+            _ if says(&archive.never) => (NEVER, Some(0)),
+            Some((index, true)) => (usual, Some(1 + 2 * index)),
+            Some((index, false)) => (NEVER, Some(2 + 2 * index)),
+            None if says(&archive.packages) => (usual, Some(usize::MAX)),
+            None if archive.packages.is_empty() => (archive.priority.unwrap_or(automatic), None),
+            None => (NEVER, None),
         };
         Pin {
             priority,
-            named: named.then_some(place),
+            named: record.map(|record| [place, record]),
         }
     }
 
-    /// Of two archives that have the same version, what counts for it.
-    fn and(self, other: Pin) -> Pin {
+    /// What an archive says of a version wherever it is: apt does not tell its own from others'.
+    pub fn of_version(archive: &Archive, place: usize, name: &str, version: &str) -> Option<Pin> {
+        let mut versions = archive.versions.iter().enumerate();
+        let (index, _) =
+            versions.find(|(_, (names, wanted))| fits(names, name) && fits(wanted, version))?;
+        Some(Pin {
+            priority: archive.priority.unwrap_or(USUAL),
+            named: Some([place, 1 + 2 * index]),
+        })
+    }
+
+    /// Of two that speak of the same version, what counts for it.
+    pub fn and(self, other: Pin) -> Pin {
         match (self.named, other.named) {
             (Some(one), Some(two)) if two < one => other,
             (Some(_), _) => self,
@@ -106,26 +121,29 @@ pub fn preferences(archive: &Archive) -> Option<String> {
     if !archive.is_pinned() {
         return None;
     }
-    let mut text = String::new();
-    let mut pin = |names: &str, priority: i16| {
-        let gap = if text.is_empty() { "" } else { "\n" };
-        let _ = write!(
-            text,
-            "{gap}Package: {names}\nPin: release o={}\nPin-Priority: {priority}\n",
-            archive.origin
-        );
+    let mut records = Vec::new();
+    let mut pin = |names: &str, what: &str, priority: i16| {
+        records.push(format!(
+            "Package: {names}\nPin: {what}\nPin-Priority: {priority}\n"
+        ));
     };
+    let own = format!("release o={}", archive.origin);
     // The first that fits a package counts.
     if !archive.never.is_empty() {
-        pin(&archive.never.join(" "), NEVER);
+        pin(&archive.never.join(" "), &own, NEVER);
+    }
+    for (names, version) in &archive.versions {
+        let priority = archive.priority.unwrap_or(USUAL);
+        pin(names, &format!("version {version}"), priority);
+        pin(names, &own, NEVER);
     }
     match (archive.packages.as_slice(), archive.priority) {
         ([], None) => {}
-        ([], Some(priority)) => pin("*", priority),
+        ([], Some(priority)) => pin("*", &own, priority),
         (packages, priority) => {
-            pin(&packages.join(" "), priority.unwrap_or(USUAL));
-            pin("*", NEVER);
+            pin(&packages.join(" "), &own, priority.unwrap_or(USUAL));
+            pin("*", &own, NEVER);
         }
     }
-    Some(text)
+    Some(records.join("\n"))
 }

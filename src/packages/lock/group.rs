@@ -78,8 +78,16 @@ impl<'a> Group<'a> {
             let usual = |archive: &Archive| !archive.is_pinned() && suite.priority == pin::USUAL;
             if let Some((archive, place)) = archive.filter(|(archive, _)| !usual(archive)) {
                 for stanza in &mut stanzas[first..] {
-                    stanza.pin = Pin::of(archive, suite.priority, *place, stanza.name);
+                    let (name, version) = (stanza.name, stanza.version);
+                    stanza.pin = Pin::of(archive, suite.priority, *place, name, version);
                 }
+            }
+        }
+        let by_version = self.archives.values();
+        for (archive, place) in by_version.filter(|(archive, _)| !archive.versions.is_empty()) {
+            for stanza in &mut stanzas {
+                let said = Pin::of_version(archive, *place, stanza.name, stanza.version);
+                stanza.pin = said.map_or(stanza.pin, |said| stanza.pin.and(said));
             }
         }
         if phasing == Phasing::Over {

@@ -73,6 +73,8 @@ struct ArchiveRequest<'a> {
     packages: &'a [String],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     never: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    versions: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     priority: Option<i16>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -127,6 +129,7 @@ impl Lock {
                 fingerprints: &archive.fingerprints,
                 packages: &archive.packages,
                 never: &archive.never,
+                versions: &archive.versions,
                 priority: archive.priority,
                 services: &archive.services,
             });

@@ -4,6 +4,7 @@ use crate::profile::Archive;
 use crate::profile::archives::Brought;
 use crate::profile::glob::is_odd;
 use crate::profile::reader::Table;
+use std::collections::BTreeMap;
 
 /// The archives of a base.
 pub fn of_base(top: &Table<'_>) -> Vec<Archive> {
@@ -42,17 +43,42 @@ fn archive(table: &Table<'_>) -> Archive {
         }
         list
     };
+    let suites = list("suites");
+    let flat = suites.iter().filter(|suite| suite.ends_with('/')).count();
+    let components = match flat {
+        0 => list("components"),
+        _ => table.texts("components"),
+    };
+    let mixed = flat > 0 && flat < suites.len();
+    if mixed || flat > 0 && !components.is_empty() {
+        let (key, what) = match mixed {
+            true => (
+                "suites",
+                "some of these suites are folders and some are not",
+            ),
+            false => ("components", "a folder of packages has no components"),
+        };
+        table.problem(
+            key,
+            what.into(),
+            "a suite that ends with a slash is a folder with packages and their list, as in \
+             sources.list(5)"
+                .into(),
+            Some("describe folders and suites as two archives, folders without components".into()),
+        );
+    }
     let archive = Archive {
         name: table.required_name("name"),
         mirror: table.required("mirror"),
         origin: table.required("origin"),
-        suites: list("suites"),
-        components: list("components"),
+        suites,
+        components,
         fingerprints: list("fingerprints"),
         keys: table.required("keys"),
         snapshot: table.text("snapshot"),
         packages: patterns(table, "packages"),
         never: patterns(table, "never"),
+        versions: versions(table),
         priority: table
             .number("priority", 1, 32767)
             .and_then(|priority| i16::try_from(priority).ok()),
@@ -68,7 +94,7 @@ fn archive(table: &Table<'_>) -> Archive {
             "in its preferences a comma ends an origin, and * ? [ ] \\ and a slash in front stand \
              for other things"
                 .into(),
-            Some("leave out `packages`, `never` and `priority`".into()),
+            Some("leave out `packages`, `never`, `versions` and `priority`".into()),
         );
     }
     archive
@@ -91,12 +117,40 @@ pub fn fingerprints(table: &Table<'_>, fingerprints: &[String]) {
     }
 }
 
+/// Patterns of package names, and of the versions of each.
+fn versions(table: &Table<'_>) -> BTreeMap<String, String> {
+    let versions = table.scalars("versions");
+    for (name, version) in &versions {
+        let legal = |c: char| c.is_ascii_alphanumeric() || ".+~:-*?".contains(c);
+        let what = match () {
+            () if !is_pattern(name) => format!("`{name}` is not a pattern for names of packages"),
+            () if version.trim_matches('*').is_empty() || !version.chars().all(legal) => {
+                format!("`{version}` is not a pattern for versions")
+            }
+            () => continue,
+        };
+        table.problem(
+            "versions",
+            what,
+            "a name and a version are expected, for example `agent = \"7.*\"`: `*` stands for any \
+             characters and `?` for one"
+                .into(),
+            None,
+        );
+    }
+    versions
+}
+
+fn is_pattern(pattern: &str) -> bool {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.*?".contains(c);
+    !is_odd(pattern) && pattern.chars().all(legal) && !pattern.trim_matches('*').is_empty()
+}
+
 /// Patterns of package names.
 fn patterns(table: &Table<'_>, key: &str) -> Vec<String> {
     let patterns = table.texts(key);
     for pattern in &patterns {
-        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.*?".contains(c);
-        if is_odd(pattern) || !pattern.chars().all(legal) || pattern.trim_matches('*').is_empty() {
+        if !is_pattern(pattern) {
             table.problem(
                 key,
                 format!("`{pattern}` is not a pattern for names of packages"),
