@@ -28,7 +28,7 @@ use crate::site::{Organisation, Person, Site, secrets::Secrets};
 use minijinja::value::{Enumerator, Object, Value};
 use minijinja::{Error, ErrorKind};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Name of the site's low-privilege directory account.
 pub const PROBE_ACCOUNT: &str = "probe";
@@ -55,8 +55,16 @@ pub struct Facts {
     pub places: Places,
     /// The folder of secrets.
     pub secrets: Secrets,
-    /// Secrets read so far, so that no message shows one.
-    seen: Mutex<BTreeSet<String>>,
+    read: Mutex<Read>,
+}
+
+/// What was read so far that is nobody else's business.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Read {
+    /// Name → secret.
+    pub secrets: BTreeMap<String, String>,
+    /// Login names whose password hash was read.
+    pub people: BTreeSet<String>,
 }
 
 /// Whose eyes a template is read with.
@@ -110,7 +118,7 @@ impl Facts {
             addresses: BTreeMap::new(),
             places,
             secrets,
-            seen: Mutex::new(BTreeSet::new()),
+            read: Mutex::default(),
         })
     }
 
@@ -148,26 +156,29 @@ impl Facts {
     /// A secret, drawn at the first call.
     fn secret(&self, name: &str, spec: &Secret) -> Result<String, Error> {
         // Held while drawing: two tasks that read a new secret at once must get the same.
-        let mut seen = self
-            .seen
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut read = self.reading();
         let secret = self
             .secrets
             .get_or_create(name, spec)
             .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
-        seen.insert(secret.clone());
+        read.secrets.insert(name.to_owned(), secret.clone());
         Ok(secret)
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Read> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was read so far.
+    pub fn has_read(&self) -> Read {
+        self.reading().clone()
     }
 
     /// The text without any secret that was read so far.
     pub fn redact(&self, text: &str) -> String {
-        let seen = self
-            .seen
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let read = self.reading();
         let mut text = text.to_string();
-        for secret in seen.iter().filter(|secret| secret.len() >= 6) {
+        for secret in read.secrets.values().filter(|secret| secret.len() >= 6) {
             if text.contains(secret.as_str()) {
                 text = text.replace(secret.as_str(), "[secret]");
             }
@@ -272,15 +283,23 @@ fn organisation(organisation: &Organisation) -> Value {
     }
 }
 
-fn person(person: &Person) -> Value {
-    minijinja::context! {
-        name => &person.name,
-        full_name => &person.full_name,
-        password_hash => &person.password_hash,
-    }
+/// Whose password hash is read is noted.
+fn person(facts: &Arc<Facts>, person: &Person) -> Value {
+    let (facts, person) = (Arc::clone(facts), person.clone());
+    let keys = ["name", "full_name", "password_hash"];
+    lazy(keys.map(str::to_string).to_vec(), move |key| {
+        Ok(Value::from(match key {
+            "name" => &person.name,
+            "full_name" => &person.full_name,
+            _ => {
+                facts.reading().people.insert(person.name.clone());
+                &person.password_hash
+            }
+        }))
+    })
 }
 
-fn site(facts: &Facts) -> Value {
+fn site(facts: &Arc<Facts>) -> Value {
     let site = &facts.site;
     let organisations: Vec<Value> = site.organisations.iter().map(organisation).collect();
     minijinja::context! {
@@ -289,8 +308,8 @@ fn site(facts: &Facts) -> Value {
         organisations => organisations,
         timezone => &site.timezone,
         keyboard => &site.keyboard,
-        admin => person(&site.admin),
-        people => site.people.iter().map(person).collect::<Vec<_>>(),
+        admin => person(facts, &site.admin),
+        people => site.people.iter().map(|one| person(facts, one)).collect::<Vec<_>>(),
         ca => facts.places.ca.display().to_string(),
     }
 }

@@ -112,9 +112,22 @@ pub fn jobs(facts: &Facts) -> Vec<Job> {
     jobs
 }
 
+/// Ids of the tasks of other hosts: what here waits for one of them waits until it is told.
+pub fn outside(facts: &Facts) -> BTreeSet<String> {
+    let tasks = facts.plan.tasks.iter();
+    tasks
+        .filter(|task| task.instance.role != facts.role && takes_part(facts, task))
+        .map(|task| task.id.clone())
+        .collect()
+}
+
 fn wanted(facts: &Facts, task: &Task) -> bool {
-    task.instance.role == facts.role
-        && !facts.disabled(&task.instance)
+    task.instance.role == facts.role && takes_part(facts, task)
+}
+
+/// Whether nothing that a task is for was switched off.
+fn takes_part(facts: &Facts, task: &Task) -> bool {
+    !facts.disabled(&task.instance)
         && task
             .integration
             .and_then(|index| facts.plan.integrations.get(index))

@@ -14,6 +14,7 @@ pub mod process;
 pub mod render;
 pub mod run;
 pub mod schedule;
+pub mod share;
 pub mod status;
 pub mod wire;
 

@@ -132,6 +132,8 @@ pub struct Summary {
     pub failed: Vec<String>,
     /// Ids of the tasks that were not tried because of them.
     pub blocked: Vec<String>,
+    /// Ids of the tasks of other hosts that the rest waits for.
+    pub awaited: BTreeSet<String>,
 }
 
 /// The jobs of this host and all they need.
@@ -181,7 +183,7 @@ impl Executor {
             root: facts.places.root.clone(),
             network: prober.network.clone(),
         };
-        let schedule = schedule(&jobs);
+        let schedule = schedule(&jobs, &job::outside(&facts));
         Executor {
             authority: facts.places.authority(),
             renderer: Arc::clone(&prober.renderer),
@@ -275,7 +277,11 @@ impl Executor {
         if let Some(error) = run.broken.take() {
             return Err(error);
         }
-        let mut summary = Summary::default();
+        let awaited = run.schedule.awaited().into_iter();
+        let mut summary = Summary {
+            awaited: awaited.map(str::to_string).collect(),
+            ..Summary::default()
+        };
         for (number, job) in self.jobs.iter().enumerate() {
             match run.schedule.stand(number) {
                 super::schedule::Stand::Failed => summary.failed.push(job.id.clone()),
@@ -284,6 +290,15 @@ impl Executor {
             }
         }
         Ok(summary)
+    }
+
+    /// Tasks of other hosts are done, or are not any more. What waited for them runs now, or in
+    /// the next [`Executor::run`].
+    pub fn others(&self, done: &BTreeSet<String>, undone: &BTreeSet<String>) {
+        lock(&self.run)
+            .schedule
+            .others(done, undone, Instant::now());
+        self.changed.notify_all();
     }
 
     /// Opens what has failed, and those of the jobs that `again` picks; gives how many.
@@ -431,10 +446,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-fn schedule(jobs: &[Job]) -> Schedule {
+fn schedule(jobs: &[Job], outside: &BTreeSet<String>) -> Schedule {
     Schedule::new(
         jobs.iter()
             .map(|job| (job.id.as_str(), job.after.as_slice())),
+        outside,
         Instant::now(),
     )
 }

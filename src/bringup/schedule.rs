@@ -23,6 +23,8 @@ pub enum Stand {
 #[derive(Debug)]
 struct Node {
     before: BTreeSet<usize>,
+    /// Tasks of other hosts that must be done before.
+    outside: Vec<String>,
     behind: Vec<usize>,
     stand: Stand,
 }
@@ -43,13 +45,18 @@ pub enum Next {
 pub struct Schedule {
     nodes: Vec<Node>,
     ready: BTreeSet<(Instant, usize)>,
+    /// Task of another host → those here that wait for it.
+    waits: BTreeMap<String, Vec<usize>>,
+    /// Tasks of other hosts that are done.
+    arrived: BTreeSet<String>,
 }
 
 impl Schedule {
-    /// A schedule of tasks by id with the ids they wait for. Ids that are not among the
-    /// tasks (another host's, or switched off) hold nobody up.
+    /// A schedule of tasks by id with the ids they wait for, some of them tasks of other hosts
+    /// (`outside`). Ids that are neither (of what is switched off) hold nobody up.
     pub fn new<'a>(
         tasks: impl Iterator<Item = (&'a str, &'a [String])> + Clone,
+        outside: &BTreeSet<String>,
         now: Instant,
     ) -> Schedule {
         let index: BTreeMap<&str, usize> = tasks
@@ -63,6 +70,11 @@ impl Schedule {
                     .iter()
                     .filter_map(|id| index.get(id.as_str()).copied())
                     .collect(),
+                outside: after
+                    .iter()
+                    .filter(|id| outside.contains(*id))
+                    .cloned()
+                    .collect(),
                 behind: Vec::new(),
                 stand: Stand::Waiting,
             })
@@ -72,9 +84,17 @@ impl Schedule {
                 nodes[before].behind.push(number);
             }
         }
+        let mut waits: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (number, node) in nodes.iter().enumerate() {
+            for id in &node.outside {
+                waits.entry(id.clone()).or_default().push(number);
+            }
+        }
         let mut schedule = Schedule {
             nodes,
             ready: BTreeSet::new(),
+            waits,
+            arrived: BTreeSet::new(),
         };
         for number in 0..schedule.nodes.len() {
             schedule.consider(number, now);
@@ -83,10 +103,10 @@ impl Schedule {
     }
 
     fn consider(&mut self, number: usize, now: Instant) {
-        let free = self.nodes[number]
-            .before
-            .iter()
-            .all(|before| self.nodes[*before].stand == Stand::Done);
+        let node = &self.nodes[number];
+        let mut before = node.before.iter();
+        let free = before.all(|before| self.nodes[*before].stand == Stand::Done)
+            && node.outside.iter().all(|id| self.arrived.contains(id));
         if free && self.nodes[number].stand == Stand::Waiting {
             self.nodes[number].stand = Stand::Ready;
             self.ready.insert((now, number));
@@ -118,6 +138,41 @@ impl Schedule {
         for behind in self.nodes[number].behind.clone() {
             self.consider(behind, now);
         }
+    }
+
+    /// Tasks of other hosts are done, or are not any more: what has begun here goes on.
+    pub fn others(&mut self, done: &BTreeSet<String>, undone: &BTreeSet<String>, now: Instant) {
+        self.arrived.retain(|id| !undone.contains(id));
+        for id in undone {
+            for number in self.waits.get(id).cloned().unwrap_or_default() {
+                if self.nodes[number].stand == Stand::Ready {
+                    self.nodes[number].stand = Stand::Waiting;
+                    self.ready.retain(|(_, ready)| *ready != number);
+                }
+            }
+        }
+        for id in done {
+            let Some(waiting) = self.waits.get(id).cloned() else {
+                continue;
+            };
+            self.arrived.insert(id.clone());
+            for number in waiting {
+                self.consider(number, now);
+            }
+        }
+    }
+
+    /// Tasks of other hosts that hold something up here.
+    pub fn awaited(&self) -> BTreeSet<&str> {
+        let waiting = |numbers: &Vec<usize>| {
+            let mut numbers = numbers.iter();
+            numbers.any(|number| self.nodes[*number].stand == Stand::Waiting)
+        };
+        let missing = self
+            .waits
+            .iter()
+            .filter(|(id, numbers)| !self.arrived.contains(*id) && waiting(numbers));
+        missing.map(|(id, _)| id.as_str()).collect()
     }
 
     /// A task runs again at its time.
@@ -178,6 +233,7 @@ mod tests {
             owned
                 .iter()
                 .map(|(id, after)| (id.as_str(), after.as_slice())),
+            &BTreeSet::from(["there/a".to_string(), "there/b".to_string()]),
             now,
         )
     }
@@ -213,6 +269,41 @@ mod tests {
         assert_eq!(schedule.reopen(&BTreeSet::new(), now), 3);
         assert_eq!(schedule.next(now), Next::Run(0));
         assert_eq!(schedule.stand(3), Stand::Done);
+    }
+
+    #[test]
+    fn a_task_of_another_host_holds_up_what_waits_for_it_until_it_is_told() {
+        let now = Instant::now();
+        let set = |ids: &[&str]| ids.iter().map(ToString::to_string).collect();
+        let (none, a, both) = (set(&[]), set(&["there/a"]), set(&["there/a", "there/b"]));
+        let mut schedule = schedule(
+            &[
+                ("x", &["there/a", "switched-off"]),
+                ("y", &["x", "there/b"]),
+                ("z", &[]),
+            ],
+            now,
+        );
+        assert_eq!(schedule.next(now), Next::Run(2));
+        schedule.done(2, now);
+        assert_eq!(schedule.next(now), Next::Over, "nothing here can go on");
+        assert_eq!(schedule.awaited(), BTreeSet::from(["there/a", "there/b"]));
+        schedule.others(&a, &none, now);
+        assert_eq!(schedule.awaited(), BTreeSet::from(["there/b"]));
+        // Made again there before it was begun here.
+        schedule.others(&none, &a, now);
+        assert_eq!(schedule.next(now), Next::Over);
+        schedule.others(&both, &none, now);
+        assert_eq!(schedule.next(now), Next::Run(0));
+        // What has begun goes on.
+        schedule.others(&none, &a, now);
+        schedule.done(0, now);
+        assert_eq!(schedule.next(now), Next::Run(1));
+        assert!(schedule.failed(1).is_empty());
+        assert_eq!(schedule.reopen(&BTreeSet::new(), now), 1);
+        assert_eq!(schedule.next(now), Next::Run(1));
+        schedule.done(1, now);
+        assert!(schedule.awaited().is_empty());
     }
 
     #[test]

@@ -8,3 +8,4 @@ mod new;
 mod order;
 
 pub use model::*;
+pub use order::relative;

@@ -261,7 +261,7 @@ impl Drafts<'_> {
 }
 
 /// `service` as seen from its own role, `role.service` from another.
-fn relative(instance: &Instance, role: &str) -> String {
+pub fn relative(instance: &Instance, role: &str) -> String {
     match instance.role == role {
         true => instance.service.clone(),
         false => format!("{}.{}", instance.role, instance.service),

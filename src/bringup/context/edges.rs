@@ -2,7 +2,7 @@
 
 use super::{DEEPEST, Facts, View, lazy, lost, service};
 use crate::bringup::render::Renderer;
-use crate::plan::Integration;
+use crate::plan::{Integration, relative};
 use crate::profile::Provide;
 use minijinja::Error;
 use minijinja::value::Value;
@@ -121,8 +121,11 @@ pub(super) fn grant(facts: &Arc<Facts>, view: &View) -> Result<Value, Error> {
     let edge = edge(facts, index)?;
     let specs = provide(facts, edge)?.secrets.clone();
     let folder = format!(
-        "{}/{}/{}/{}.{}",
-        edge.provider.role, edge.provider.service, edge.provide, edge.consumer.service, edge.need
+        "{}/{}/{}.{}",
+        edge.provider,
+        edge.provide,
+        relative(&edge.consumer, &edge.provider.role),
+        edge.need
     );
     let facts = Arc::clone(facts);
     let secrets = lazy(specs.keys().cloned().collect(), move |name| {
