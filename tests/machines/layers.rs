@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The project's profiles, with a file more in the overlay of Debian.
-fn changed(folder: &Path) -> PathBuf {
+pub fn changed(folder: &Path) -> PathBuf {
     let profiles = folder.join("changed");
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("overlays/debian");
     fs::create_dir_all(profiles.join("overlays")).expect("made");

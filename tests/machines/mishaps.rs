@@ -3,8 +3,10 @@
 
 use crate::cache::Cache;
 use crate::interrupted::nothing_is_left;
+use crate::layers::changed;
 use crate::site::{MUSTER, images};
-use std::fs;
+use muster::image::identity::digest_parts;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -102,6 +104,66 @@ pub fn killed_at_any_moment(times: u32) {
     assert!(build().wait().expect("it ends").success());
     assert_eq!(digest(&out), right);
     println!("[mishaps] {times} moments, {finished} of them after the end; then the right image");
+}
+
+/// Makes one image out of another, back and forth, and kills each build at a random moment.
+pub fn killed_over_a_disk(times: u32) {
+    let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
+    let out = folder.path().join("out");
+    let cache = Cache::below(folder.path());
+    let profiles = changed(folder.path());
+    let build = |other: bool| {
+        let mut build = cache.command(&BUILD);
+        build.arg(&out).stderr(Stdio::null());
+        if other {
+            build.arg("--profiles").arg(&profiles);
+        }
+        build
+    };
+    let made = |other: bool| {
+        let begun = Instant::now();
+        assert!(build(other).status().expect("muster starts").success());
+        (digest(&out), begun.elapsed())
+    };
+    let right = digest(&images().join("out"));
+    assert_eq!(made(false).0, right);
+    let (different, _) = made(true);
+    assert_ne!(different, right);
+    let (again, whole) = made(false);
+    assert_eq!(again, right, "one made out of another");
+    let (mut stood, mut gone, mut ended) = (0, 0, 0);
+    for time in 1..=times {
+        let other = time % 2 == 1;
+        let moment = rand::Rng::gen_range(&mut rand::thread_rng(), 0.0..whole.as_secs_f64());
+        let mut child = build(other).spawn().expect("muster starts");
+        std::thread::sleep(Duration::from_secs_f64(moment));
+        let over = child.try_wait().expect("asked").is_some();
+        let _ = child.kill();
+        child.wait().expect("it ends");
+        match File::open(out.join("starter/office.raw")) {
+            Err(_) => gone += 1,
+            Ok(image) => {
+                let found = digest_parts(&image).expect("readable");
+                let known = [&right, &different];
+                assert!(
+                    known.contains(&&found),
+                    "kill {time} after {moment:.1} s: half an image"
+                );
+                match over {
+                    true => ended += 1,
+                    false => stood += 1,
+                }
+            }
+        }
+        let wanted = if other { &different } else { &right };
+        assert_eq!(made(other).0, *wanted, "the build after kill {time}");
+        let image = File::open(out.join("starter/office.raw")).expect("it stands");
+        assert_eq!(digest_parts(&image).expect("readable"), *wanted);
+    }
+    println!(
+        "[mishaps] {times} moments: {stood} times a whole image stood, {gone} times none, {ended} \
+         times the build had ended; each time the next build made the right one"
+    );
 }
 
 /// Builds where there is too little room, more of it each time.

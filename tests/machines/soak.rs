@@ -62,6 +62,11 @@ fn builds_killed_at_a_hundred_moments_leave_nothing_half_made() {
 }
 
 #[test]
+fn builds_killed_while_they_change_the_disk_that_stands_leave_a_whole_one_or_none() {
+    mishaps::killed_over_a_disk(60);
+}
+
+#[test]
 fn builds_on_twenty_full_disks_are_refused_in_words_and_leave_nothing_half_made() {
     mishaps::disk_full(20);
 }

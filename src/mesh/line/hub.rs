@@ -52,14 +52,18 @@ pub struct Presence {
 struct State {
     /// Task → whose it is.
     done: BTreeMap<Arc<str>, String>,
-    /// Everything that has changed since this lead was started.
-    changes: Vec<Change>,
+    /// Role → every change since this lead was started of what its tasks wait for.
+    changes: BTreeMap<String, Vec<Change>>,
     hosts: BTreeMap<String, Presence>,
     /// Role → how often its lines were hung up.
     dismissed: BTreeMap<String, u64>,
 }
 
 impl State {
+    fn changes(&self, role: &str) -> &[Change] {
+        self.changes.get(role).map_or(&[], Vec::as_slice)
+    }
+
     fn dismissals(&self, role: &str) -> u64 {
         self.dismissed.get(role).copied().unwrap_or_default()
     }
@@ -72,9 +76,11 @@ pub struct Hub<D> {
     owners: BTreeMap<String, String>,
     /// Role → tasks of other hosts that its tasks wait for.
     waits: BTreeMap<String, BTreeSet<String>>,
+    /// Task → roles whose tasks wait for it.
+    waiters: BTreeMap<String, BTreeSet<String>>,
     state: Mutex<State>,
-    /// How many changes there are.
-    changed: watch::Sender<usize>,
+    /// Role → rings when there is something for it.
+    bells: BTreeMap<String, watch::Sender<()>>,
 }
 
 /// A task of the plan: id, role, and the tasks that it waits for.
@@ -97,20 +103,39 @@ impl<D: Desk> Hub<D> {
             after.push((task.role.to_owned(), task.after));
         }
         let mut waits: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut waiters: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (role, after) in after {
             for id in after {
                 if owners.get(id).is_some_and(|owner| *owner != role) {
                     waits.entry(role.clone()).or_default().insert(id.clone());
+                    waiters.entry(id.clone()).or_default().insert(role.clone());
                 }
             }
         }
+        let roles: BTreeSet<&String> = owners.values().collect();
+        let bells = roles
+            .into_iter()
+            .map(|role| (role.clone(), watch::Sender::new(())));
         Hub {
             desk,
+            bells: bells.collect(),
             owners,
             waits,
+            waiters,
             state: Mutex::default(),
-            changed: watch::Sender::new(0),
         }
+    }
+
+    fn ring(&self, role: &str) {
+        if let Some(bell) = self.bells.get(role) {
+            bell.send_replace(());
+        }
+    }
+
+    /// The bell of a role; one without tasks has none that ever rings.
+    fn bell(&self, role: &str) -> watch::Receiver<()> {
+        let bell = self.bells.get(role).map(watch::Sender::subscribe);
+        bell.unwrap_or_else(|| watch::Sender::new(()).subscribe())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -127,6 +152,7 @@ impl<D: Desk> Hub<D> {
     pub fn tell(&self, role: &str, tasks: &BTreeSet<String>, done: bool) {
         let mut state = self.state();
         let mut strange = 0;
+        let mut concerned = BTreeSet::new();
         for task in tasks {
             if self.owners.get(task).is_none_or(|owner| owner != role) {
                 strange += 1;
@@ -140,22 +166,28 @@ impl<D: Desk> Hub<D> {
                     .is_none(),
                 false => state.done.remove(&task).is_some(),
             };
-            if changed {
-                state.changes.push(Change { task, done });
+            for role in self
+                .waiters
+                .get(&*task)
+                .into_iter()
+                .flatten()
+                .filter(|_| changed)
+            {
+                let task = Arc::clone(&task);
+                let changes = state.changes.entry(role.clone()).or_default();
+                changes.push(Change { task, done });
+                concerned.insert(role);
             }
         }
-        let count = state.changes.len();
         drop(state);
         if strange > 0 {
             self.desk.note(&format!(
                 "{role} speaks of {strange} tasks that are not its own; they do not count"
             ));
         }
-        self.changed.send_if_modified(|known| {
-            let news = *known != count;
-            *known = count;
-            news
-        });
+        for role in concerned {
+            self.ring(role);
+        }
     }
 
     /// What a member says is all that it has done: what it said before and does not say now is
@@ -177,19 +209,16 @@ impl<D: Desk> Hub<D> {
         let state = self.state();
         let waits = self.waits.get(role).into_iter().flatten();
         let done = waits.filter(|id| state.done.contains_key(id.as_str()));
-        (done.cloned().collect(), state.changes.len())
+        (done.cloned().collect(), state.changes(role).len())
     }
 
     /// What has changed of it since; the last word on each task.
     fn news(&self, role: &str, since: usize) -> (BTreeSet<String>, BTreeSet<String>, usize) {
         let (mut done, mut undone) = (BTreeSet::new(), BTreeSet::new());
         let state = self.state();
-        let waits = self.waits.get(role);
-        for change in &state.changes[since..] {
+        let changes = state.changes(role);
+        for change in &changes[since..] {
             let task = &*change.task;
-            if !waits.is_some_and(|waits| waits.contains(task)) {
-                continue;
-            }
             let (to, from) = match change.done {
                 true => (&mut done, &mut undone),
                 false => (&mut undone, &mut done),
@@ -197,7 +226,7 @@ impl<D: Desk> Hub<D> {
             from.remove(task);
             to.insert(task.to_owned());
         }
-        (done, undone, state.changes.len())
+        (done, undone, changes.len())
     }
 
     /// Hangs up on the host of a role, which may not speak for it any more.
@@ -206,7 +235,7 @@ impl<D: Desk> Hub<D> {
         *state.dismissed.entry(role.to_owned()).or_default() += 1;
         state.hosts.remove(role);
         drop(state);
-        self.changed.send_modify(|_| {});
+        self.ring(role);
     }
 
     /// How the hosts stand, by role.
@@ -220,7 +249,7 @@ impl<D: Desk> Hub<D> {
         role: &str,
         mut on_news: impl FnMut(BTreeSet<String>, BTreeSet<String>) -> bool,
     ) {
-        let mut changed = self.changed.subscribe();
+        let mut bell = self.bell(role);
         let (mut done, mut seen) = self.awaited(role);
         let mut undone = BTreeSet::new();
         loop {
@@ -228,7 +257,7 @@ impl<D: Desk> Hub<D> {
             if !silent && !on_news(done, undone) {
                 return;
             }
-            if changed.changed().await.is_err() {
+            if bell.changed().await.is_err() {
                 return;
             }
             (done, undone, seen) = self.news(role, seen);
@@ -253,7 +282,7 @@ impl<D: Desk> Hub<D> {
                 return frame::write(&mut to, &FromLead::Refused { words }).await;
             }
         };
-        let mut changed = self.changed.subscribe();
+        let mut bell = self.bell(role);
         frame::write(&mut to, &FromLead::Orders { orders }).await?;
         let (tasks, mut seen) = self.awaited(role);
         frame::write(&mut to, &FromLead::Done { tasks }).await?;
@@ -280,11 +309,13 @@ impl<D: Desk> Hub<D> {
             }
         };
         let say = async {
+            let mut rings = true;
             loop {
                 tokio::select! {
                     Some(answer) = answered.recv() => frame::write(&mut to, &answer).await?,
-                    news = changed.changed() => {
-                        if news.is_err() || !line.counts() {
+                    news = bell.changed(), if rings => {
+                        rings = news.is_ok();
+                        if !line.counts() {
                             return Ok(());
                         }
                         let (done, undone, now) = self.news(role, seen);
