@@ -8,6 +8,7 @@ pub fn issue(stack: &str, summary: &str, names: &Names, admin: &str) -> String {
         host,
         domain,
         routes,
+        ..
     } = names;
     // A backslash of ours must not become one of agetty's escapes.
     let plain = |text: &str| text.replace('\\', "/");

@@ -3,7 +3,11 @@
 
 use super::{AgentError, Result, at, write_if_new};
 use crate::bringup::process::Program;
+use crate::plan::Plan;
+use crate::profile::network::{self, mac};
 use crate::site::{Network, Site};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// What a host is called and how it is reached.
@@ -15,6 +19,50 @@ pub struct Names {
     pub domain: String,
     /// Leftmost labels of the routes this host answers.
     pub routes: Vec<String>,
+    /// Its card among the hosts of its stack, if there are others.
+    pub card: Option<Card>,
+    /// Name and address of the other hosts.
+    pub others: Vec<(String, IpAddr)>,
+}
+
+/// A card in the network of the hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    /// Hardware address.
+    pub mac: String,
+    /// Address with the length of the network.
+    pub address: String,
+}
+
+impl Names {
+    /// Those of a role's host, from the plan and the answers.
+    pub fn of(plan: &Plan, role: &str, domain: &str) -> Names {
+        let own = plan.hosts.iter().find(|host| host.role == role);
+        let card = own
+            .and_then(|host| host.address.clone())
+            .map(|address| Card {
+                mac: mac(&plan.stack, role, network::Card::Hosts),
+                address,
+            });
+        let routes = own.into_iter().flat_map(|host| &host.routes);
+        let others = addresses(plan).into_iter();
+        Names {
+            host: role.to_owned(),
+            domain: domain.to_owned(),
+            routes: routes.map(|route| route.host.clone()).collect(),
+            card,
+            others: others.filter(|(host, _)| host != role).collect(),
+        }
+    }
+}
+
+/// The address of each host among the hosts, by role.
+pub fn addresses(plan: &Plan) -> BTreeMap<String, IpAddr> {
+    let known = plan.hosts.iter().filter_map(|host| {
+        let (address, _) = host.address.as_deref()?.split_once('/')?;
+        Some((host.role.clone(), address.parse().ok()?))
+    });
+    known.collect()
 }
 
 /// One file of the root.
@@ -41,7 +89,7 @@ pub fn files(site: &Site, names: &Names) -> Vec<HostFile> {
     } else {
         "no"
     };
-    vec![
+    let mut files = vec![
         file("etc/hostname", format!("{}\n", names.host)),
         file("etc/hosts", hosts(network, names)),
         file(
@@ -56,7 +104,18 @@ pub fn files(site: &Site, names: &Names) -> Vec<HostFile> {
                  PasswordAuthentication {password}\nKbdInteractiveAuthentication {password}\n"
             ),
         ),
-    ]
+    ];
+    if let Some(Card { mac, address }) = &names.card {
+        // Before the other one, which takes every card.
+        files.push(file(
+            "etc/systemd/network/05-muster-hosts.network",
+            format!(
+                "[Match]\nMACAddress={mac}\n\n[Network]\nAddress={address}\n\
+                 IPv6AcceptRA=no\nLLMNR=no\nMulticastDNS=no\n"
+            ),
+        ));
+    }
+    files
 }
 
 const KEYBOARD: &str = "etc/default/keyboard";
@@ -70,18 +129,26 @@ fn keyboard_file(layout: &str) -> String {
 
 fn hosts(network: &Network, names: &Names) -> String {
     // Debian's 127.0.1.1 for a host whose address may change.
-    let address = match network {
-        Network::Dhcp {} => "127.0.1.1",
-        Network::Static { address, .. } => address.split('/').next().unwrap_or("127.0.1.1"),
+    let address = match (&names.card, network) {
+        // As the other hosts know it.
+        (Some(card), _) => &card.address,
+        (None, Network::Dhcp {}) => "127.0.1.1",
+        (None, Network::Static { address, .. }) => address,
     };
+    let address = address.split('/').next().unwrap_or_default();
     let Names {
         host,
         domain,
         routes,
+        others,
+        ..
     } = names;
     let mut text = format!("127.0.0.1 localhost\n{address} {host}.{domain} {host}\n");
     for route in routes {
         text.push_str(&format!("{address} {route}.{domain}\n"));
+    }
+    for (other, address) in others {
+        text.push_str(&format!("{address} {other}.{domain} {other}\n"));
     }
     text.push_str("::1 localhost ip6-localhost ip6-loopback\n");
     text.push_str("ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n");
@@ -185,7 +252,6 @@ fn link(root: &Path, path: &str, target: &str) -> Result<()> {
 mod tests {
     use super::*;
     use crate::site::Person;
-    use std::collections::BTreeMap;
 
     fn site(network: Network, ssh_keys: &[&str]) -> Site {
         Site {
@@ -211,6 +277,8 @@ mod tests {
             host: "office".into(),
             domain: "example.org".into(),
             routes: vec!["webmail".into()],
+            card: None,
+            others: Vec::new(),
         };
         let files = files(site, &names);
         files
@@ -254,6 +322,37 @@ mod tests {
         let site = site(Network::Dhcp {}, &[]);
         assert!(content(&site, NETWORK).contains("[Network]\nDHCP=yes\n"));
         assert!(content(&site, "etc/hosts").contains("127.0.1.1 office.example.org office\n"));
+    }
+
+    #[test]
+    fn a_host_among_others_has_a_card_for_them_and_knows_their_names() {
+        let names = Names {
+            host: "edge".into(),
+            domain: "example.org".into(),
+            routes: vec!["webmail".into()],
+            card: Some(Card {
+                mac: "52:54:00:0a:0b:0c".into(),
+                address: "10.77.0.11/24".into(),
+            }),
+            others: vec![("core".into(), [10, 77, 0, 10].into())],
+        };
+        let files = files(&site(Network::Dhcp {}, &[]), &names);
+        let content = |path: &str| {
+            let file = files.iter().find(|file| file.path == path);
+            file.expect(path).content.clone()
+        };
+        assert_eq!(
+            content("etc/hosts"),
+            "127.0.0.1 localhost\n10.77.0.11 edge.example.org edge\n\
+             10.77.0.11 webmail.example.org\n10.77.0.10 core.example.org core\n\
+             ::1 localhost ip6-localhost ip6-loopback\n\
+             ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
+        );
+        assert_eq!(
+            content("etc/systemd/network/05-muster-hosts.network"),
+            "[Match]\nMACAddress=52:54:00:0a:0b:0c\n\n[Network]\nAddress=10.77.0.11/24\n\
+             IPv6AcceptRA=no\nLLMNR=no\nMulticastDNS=no\n"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::facts::Facts as Image;
 use super::herald::Herald;
-use super::{AgentError, Result, at, resident, trouble, write_if_new};
+use super::{AgentError, Result, at, host, resident, trouble, write_if_new};
 use crate::bringup::board::Board;
 use crate::bringup::context::Facts;
 use crate::bringup::journal::Journal;
@@ -72,7 +72,11 @@ pub fn facts(places: &Places, patience: Duration) -> Result<Facts> {
     let site: Site =
         serde_json::from_str(&text).map_err(|error| AgentError::damaged_site(path, &error))?;
     let plan = Plan::new(&image.stack);
-    let address = own_address(site.network.get(&image.role), patience);
+    let known = host::addresses(&plan);
+    let address = match known.get(&image.role) {
+        Some(address) => Some(address.to_string()),
+        None => own_address(site.network.get(&image.role), patience),
+    };
     let mut facts = Facts::new(
         image.stack,
         plan,
@@ -81,6 +85,10 @@ pub fn facts(places: &Places, patience: Duration) -> Result<Facts> {
         image.image_id,
         places.clone(),
     )?;
+    let known = known.into_iter();
+    facts.addresses = known
+        .map(|(role, address)| (role, address.to_string()))
+        .collect();
     if let Some(address) = address {
         facts.addresses.insert(image.role, address);
     }

@@ -17,7 +17,6 @@ use crate::site::assemble::assemble;
 use crate::site::authority::Authority;
 use crate::site::question::{KEYBOARD, Questions};
 use crate::site::{Site, durable};
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,23 +42,16 @@ pub fn run() -> Result<()> {
         }
     };
     let plan = Plan::new(&facts.stack);
-    let own = plan.hosts.iter().find(|host| host.role == facts.role);
-    let names = Names {
-        host: facts.role.clone(),
-        domain: site
-            .organisations
-            .first()
-            .map(|one| one.domain.clone())
-            .unwrap_or_default(),
-        routes: own
-            .map(|host| host.routes.iter().map(|route| route.host.clone()).collect())
-            .unwrap_or_default(),
-    };
+    let domain = site.organisations.first();
+    let domain = domain.map(|one| one.domain.as_str()).unwrap_or_default();
+    let names = Names::of(&plan, &facts.role, domain);
     host::apply(root, &site, &names)?;
     account::apply(root, &site.admin)?;
+    let addresses = host::addresses(&plan).into_iter();
+    let addresses = addresses.map(|(role, address)| (role, vec![address]));
     firewall::apply(
         root,
-        &firewall::ruleset(&plan.firewall, &facts.role, &BTreeMap::new()),
+        &firewall::ruleset(&plan.firewall, &facts.role, &addresses.collect()),
     )?;
     let name = site
         .organisations

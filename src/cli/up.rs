@@ -368,6 +368,8 @@ fn spec(
             })
             .collect(),
         routes: routes.iter().map(|route| route.host.clone()).collect(),
+        segment: stack.network.is_some(),
+        inside: stack.network.is_some() && !role.outside,
     }
 }
 

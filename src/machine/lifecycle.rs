@@ -184,6 +184,8 @@ mod tests {
                     purpose: "https".into(),
                 }],
                 routes: vec!["webmail".into()],
+                segment: true,
+                inside: true,
             }]
         }
 

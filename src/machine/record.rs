@@ -30,6 +30,10 @@ pub struct Spec {
     pub ports: Vec<PublicPort>,
     /// Leftmost labels of its routes.
     pub routes: Vec<String>,
+    /// Whether it meets the other hosts of its stack.
+    pub segment: bool,
+    /// Whether it reaches nobody else.
+    pub inside: bool,
 }
 
 /// A port of the guest that is forwarded.
@@ -84,8 +88,14 @@ pub struct Machine {
     pub order: usize,
     /// SMBIOS system id, random.
     pub uuid: String,
-    /// MAC address of the first network card.
+    /// MAC address of the card towards the workstation and everybody else.
     pub mac: String,
+    /// Where it meets the other hosts of its stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Segment>,
+    /// Whether it reaches nobody else; the workstation reaches it all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inside: bool,
     /// MiB.
     pub memory: u32,
     /// Processors.
@@ -108,6 +118,18 @@ pub struct Machine {
     /// The last start, if there was one; it need not run any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
+}
+
+/// The network between the machines of a stack, and a machine's card in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Segment {
+    /// Multicast group, on the loopback interface.
+    pub group: std::net::Ipv4Addr,
+    /// UDP port.
+    pub port: u16,
+    /// MAC address of the card.
+    pub mac: String,
 }
 
 /// The image a disk is laid over. Its bits must never change under the disk.

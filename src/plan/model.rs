@@ -31,6 +31,9 @@ pub struct Host {
     pub role: String,
     /// Base.
     pub base: String,
+    /// Its address among the hosts, with the length of their network; none in a stack of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Services in start order.
     pub services: Vec<String>,
     /// State paths: those of the base and of the services, sorted, none inside another.

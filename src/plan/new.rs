@@ -52,6 +52,11 @@ fn host(stack: &Stack, role: &Role) -> Host {
     Host {
         role: role.name.clone(),
         base: role.base.clone(),
+        address: stack
+            .network
+            .as_ref()
+            .zip(role.address)
+            .and_then(|(network, number)| network.hosts.interface(number)),
         services: role.services.clone(),
         state,
         routes: routes(stack, role),

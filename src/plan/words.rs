@@ -30,6 +30,9 @@ fn hosts(stack: &Stack, plan: &Plan, text: &mut String) {
             "\nHost {} on {}{lead}: {summary}",
             host.role, host.base
         );
+        if let Some(address) = &host.address {
+            let _ = writeln!(text, "  {address} among the hosts");
+        }
         let width = host.services.iter().map(String::len).max().unwrap_or(0);
         for service in &host.services {
             let summary = stack.services.get(service).map(|s| s.summary.as_str());

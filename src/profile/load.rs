@@ -71,6 +71,7 @@ impl Stack {
             name: written.name,
             summary: written.summary,
             roles: written.roles,
+            network: written.network,
             services,
             bases,
             phases: written.phases,

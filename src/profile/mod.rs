@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod interfaces;
 pub mod model;
+pub mod network;
 pub mod probe_kinds;
 pub mod problem;
 pub mod source;

@@ -5,6 +5,7 @@
 //! what they may name is listed in [`crate::bringup::context`].
 
 use super::artifact::{Artifact, OciImage};
+use super::network::Subnet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -17,6 +18,9 @@ pub struct Stack {
     pub summary: String,
     /// In the order the stack lists them; the first is the lead.
     pub roles: Vec<Role>,
+    /// The network between its hosts; a stack of one host needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkPlan>,
     /// Every service some role runs, by name.
     pub services: BTreeMap<String, Service>,
     /// Every base some role is built on, by name.
@@ -27,6 +31,13 @@ pub struct Stack {
     pub bindings: Vec<Binding>,
     /// Answers that `up` uses when nobody is there to give them.
     pub demo: Demo,
+}
+
+/// How the hosts of a stack reach each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkPlan {
+    /// Where their addresses are, unless the answers of a site say another network.
+    pub hosts: Subnet,
 }
 
 /// One kind of host: one image.
@@ -47,6 +58,12 @@ pub struct Role {
     pub cpus: u32,
     /// Disk size of the image, MiB.
     pub disk: u32,
+    /// Number of its host in the network of the hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<u32>,
+    /// Whether its host has a second card, towards everybody else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outside: bool,
     /// Services in start order as listed.
     pub services: Vec<String>,
     /// Services of this role a person may switch off when asked.

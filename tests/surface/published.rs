@@ -238,6 +238,8 @@ fn machine() -> Machine {
         order: 0,
         uuid: "00000000-0000-4000-8000-000000000000".into(),
         mac: "52:54:00:00:00:01".into(),
+        segment: None,
+        inside: false,
         memory: 64,
         cpus: 1,
         disk: 1 << 29,

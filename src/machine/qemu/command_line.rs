@@ -4,7 +4,7 @@ use super::accel::Accel;
 use super::description::{Description, NetworkDescription};
 use super::firmware;
 use crate::machine::events;
-use crate::machine::record::{Boot, Bus, Machine};
+use crate::machine::record::{Boot, Bus, Machine, Segment};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -83,6 +83,10 @@ pub fn arguments(
     words.pair("-device", format!("{bus},drive=disk,bootindex=1"));
 
     let mut user = String::from("user,id=network");
+    if machine.inside {
+        // Forwarded ports work all the same.
+        user.push_str(",restrict=on");
+    }
     for forward in &machine.forwards {
         user.push_str(&format!(
             ",hostfwd=tcp:{}:{}-{}:{}",
@@ -97,6 +101,21 @@ pub fn arguments(
             devices.network, machine.mac
         ),
     );
+
+    if let Some(segment) = &machine.segment {
+        let Segment { group, port, mac } = segment;
+        words.pair(
+            "-netdev",
+            format!(
+                "socket,id=hosts,mcast={group}:{port},localaddr={}",
+                network.network.listen
+            ),
+        );
+        words.pair(
+            "-device",
+            format!("{},netdev=hosts,mac={mac},romfile=", devices.network),
+        );
+    }
 
     words.pair("-object", "rng-random,id=random,filename=/dev/urandom");
     words.pair("-device", format!("{},rng=random", devices.random));
@@ -185,6 +204,8 @@ mod tests {
             order: 0,
             uuid: "00000000-0000-4000-8000-000000000000".into(),
             mac: "52:54:00:01:02:03".into(),
+            segment: None,
+            inside: false,
             memory: 2048,
             cpus: 2,
             disk: 1 << 33,
@@ -270,6 +291,41 @@ mod tests {
             assert!(words.contains(&wanted), "{wanted} is not in {words:?}");
         }
         assert!(!words.contains(&"-kernel"));
+    }
+
+    #[test]
+    fn a_host_among_others_has_a_card_for_them() {
+        let mut machine = sample();
+        machine.segment = Some(Segment {
+            group: [239, 1, 2, 3].into(),
+            port: 20_001,
+            mac: "52:54:00:0a:0b:0c".into(),
+        });
+        machine.inside = true;
+        let words = arguments(
+            &description::machine().unwrap(),
+            &description::network().unwrap(),
+            &machine,
+            Path::new("/state/office"),
+            &Launch {
+                accel: Accel::Tcg,
+                answers: None,
+                break_at: None,
+                clock: None,
+            },
+        );
+        let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+        for wanted in [
+            "socket,id=hosts,mcast=239.1.2.3:20001,localaddr=127.0.0.1",
+            "virtio-net-pci,netdev=hosts,mac=52:54:00:0a:0b:0c,romfile=",
+        ] {
+            assert!(words.contains(&wanted), "{wanted} is not in {words:?}");
+        }
+        assert!(
+            words
+                .iter()
+                .any(|word| word.starts_with("user,id=network,restrict=on,"))
+        );
     }
 
     #[test]

@@ -176,6 +176,8 @@ mod tests {
             boot,
             ports: Vec::new(),
             routes: Vec::new(),
+            segment: false,
+            inside: false,
         }
     }
 

@@ -11,8 +11,9 @@ pub mod program;
 pub mod qmp;
 
 use super::process::Process;
-use super::record::{Bus, Condition, Forward, Machine, Run, Spec, VERSION};
+use super::record::{Bus, Condition, Forward, Machine, Run, Segment, Spec, VERSION};
 use super::{Backend, Folder, MachineError, Result, Start, keys};
+use crate::profile::network::{Card, mac};
 use accel::{Choice, Wish};
 use description::{Description, NetworkDescription};
 use nix::sys::signal::{Signal, kill};
@@ -250,13 +251,17 @@ fn unanswered(machine: &Machine) -> impl Fn(std::io::Error) -> MachineError {
     }
 }
 
-/// Locally administered, in QEMU's range, the same for the same stack, role and card.
-fn mac(stack: &str, role: &str, card: u32) -> String {
-    let digest = Sha256::digest(format!("{stack}/{role}/{card}"));
-    format!(
-        "52:54:00:{:02x}:{:02x}:{:02x}",
-        digest[0], digest[1], digest[2]
-    )
+/// Where the hosts of a stack meet: a multicast group on the loopback interface, which anybody
+/// may join without a privilege and no process has to keep up (RFC 2365: administratively
+/// scoped). The same for the same user, folder and stack.
+fn segment(folder: &Folder, role: &str) -> Segment {
+    let user = nix::unistd::getuid();
+    let digest = Sha256::digest(format!("{user}:{}", folder.path().display()));
+    Segment {
+        group: [239, digest[0], digest[1], digest[2]].into(),
+        port: 20_000 + u16::from_be_bytes([digest[3], digest[4]]) % 10_000,
+        mac: mac(folder.stack(), role, Card::Hosts),
+    }
 }
 
 /// A random UUID, version 4.
@@ -306,7 +311,9 @@ impl Backend for Qemu {
             role: spec.role.clone(),
             order: spec.order,
             uuid: uuid()?,
-            mac: mac(&spec.stack, &spec.role, 0),
+            mac: mac(&spec.stack, &spec.role, Card::Outside),
+            segment: spec.segment.then(|| segment(folder, &spec.role)),
+            inside: spec.inside,
             memory: spec.memory,
             cpus: spec.cpus,
             disk: size,
@@ -459,10 +466,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cards_have_their_own_lasting_addresses() {
-        assert_eq!(mac("starter", "office", 0), mac("starter", "office", 0));
-        assert_ne!(mac("starter", "office", 0), mac("starter", "office", 1));
-        assert!(mac("a", "b", 0).starts_with("52:54:00:"));
+    fn the_hosts_of_a_stack_meet_in_a_group_of_their_own() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = |stack: &str| Folder::new(home.path(), stack);
+        let core = segment(&folder("office"), "core");
+        let edge = segment(&folder("office"), "edge");
+        assert_eq!((core.group, core.port), (edge.group, edge.port));
+        assert_ne!(core.mac, edge.mac);
+        assert!(core.group.is_multicast() && (20_000..30_000).contains(&core.port));
+        for other in [
+            segment(&folder("starter"), "core"),
+            segment(&Folder::new(&home.path().join("other"), "office"), "core"),
+        ] {
+            assert_ne!((core.group, core.port), (other.group, other.port));
+        }
     }
 
     #[test]

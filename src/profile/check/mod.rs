@@ -58,6 +58,7 @@ pub fn names(stack: &Stack, bases: &BTreeSet<String>, notes: &Notes) {
         }
     }
     phases(stack, notes);
+    addresses(stack, notes);
     for (key, value) in &stack.demo.answers {
         let local = value.trim_end_matches('.').ends_with(".local");
         if key.ends_with(".domain") && local {
@@ -67,6 +68,58 @@ pub fn names(stack: &Stack, bases: &BTreeSet<String>, notes: &Notes) {
                 "names in `.local` belong to multicast DNS (RFC 6762): no DNS server can own them"
                     .into(),
                 Some("for a demonstration take one in `.test` or `.internal`".into()),
+            );
+        }
+    }
+}
+
+/// Every host has one address in the network of the hosts, if there is one.
+fn addresses(stack: &Stack, notes: &Notes) {
+    let mut taken: BTreeMap<u32, &str> = BTreeMap::new();
+    for (index, role) in stack.roles.iter().enumerate() {
+        let path = format!("stack/role/{index}");
+        let problem = |key: &str, what: String, why: String, hint: Option<String>| {
+            notes.problem(&format!("{path}/{key}"), what, why, hint);
+        };
+        let (network, number) = match (&stack.network, role.address) {
+            (Some(network), Some(number)) => (network, number),
+            (Some(network), None) => {
+                problem(
+                    "name",
+                    format!("the role `{}` has no address", role.name),
+                    format!(
+                        "the hosts of this stack reach each other in {}",
+                        network.hosts
+                    ),
+                    Some("give it the number of its host there: address = 10".into()),
+                );
+                continue;
+            }
+            (None, Some(_)) => {
+                problem(
+                    "address",
+                    format!("the role `{}` has an address in no network", role.name),
+                    "the stack has no [network]".into(),
+                    Some("add [network] with hosts = \"10.77.0.0/24\"".into()),
+                );
+                continue;
+            }
+            (None, None) => continue,
+        };
+        if network.hosts.host(number).is_none() {
+            problem(
+                "address",
+                format!("{} has no host with the number {number}", network.hosts),
+                format!("it is that of the role `{}`", role.name),
+                None,
+            );
+        }
+        if let Some(first) = taken.insert(number, &role.name) {
+            problem(
+                "address",
+                format!("two hosts have the number {number}"),
+                format!("those of `{first}` and `{}`", role.name),
+                None,
             );
         }
     }

@@ -1,8 +1,9 @@
 //! `stacks/<name>/stack.toml`.
 
 use crate::profile::names::is_name;
+use crate::profile::network::Subnet;
 use crate::profile::reader::Table;
-use crate::profile::{Demo, Phase, Role, SettingValue};
+use crate::profile::{Demo, NetworkPlan, Phase, Role, SettingValue};
 use std::collections::BTreeMap;
 
 /// A stack as written: names in it are not yet resolved.
@@ -15,6 +16,8 @@ pub struct Written {
     pub base: Option<String>,
     /// Kernel of the roles that name none.
     pub kernel: Option<String>,
+    /// The network between the hosts.
+    pub network: Option<NetworkPlan>,
     /// Roles; `base` is empty where the role names none.
     pub roles: Vec<Role>,
     /// Phases.
@@ -39,12 +42,13 @@ pub struct Bind {
 
 /// Reads a stack.
 pub fn stack(top: &Table<'_>) -> Written {
-    top.expects(&["stack", "role", "phase", "bind", "demo"]);
+    top.expects(&["stack", "network", "role", "phase", "bind", "demo"]);
     let mut written = Written {
         name: String::new(),
         summary: String::new(),
         base: None,
         kernel: None,
+        network: top.table("network").as_ref().and_then(network),
         roles: top.tables("role").iter().map(role).collect(),
         phases: top.tables("phase").iter().map(phase).collect(),
         binds: top.tables("bind").iter().map(bind).collect(),
@@ -75,6 +79,25 @@ pub fn stack(top: &Table<'_>) -> Written {
     written
 }
 
+fn network(table: &Table<'_>) -> Option<NetworkPlan> {
+    let text = table.required("hosts");
+    table.done();
+    match Subnet::parse(&text) {
+        Ok(hosts) => Some(NetworkPlan { hosts }),
+        Err(error) => {
+            if !text.is_empty() {
+                table.problem(
+                    "hosts",
+                    error.to_string(),
+                    "the hosts of the stack have their addresses in it".into(),
+                    None,
+                );
+            }
+            None
+        }
+    }
+}
+
 fn role(table: &Table<'_>) -> Role {
     table.expects(&[
         "name", "summary", "base", "memory", "cpus", "disk", "services",
@@ -96,6 +119,8 @@ fn role(table: &Table<'_>) -> Role {
         memory: table.number("memory", 64, 1 << 24).unwrap_or(1024),
         cpus: table.number("cpus", 1, 1024).unwrap_or(1),
         disk: table.number("disk", 512, 1 << 30).unwrap_or(8192),
+        address: table.number("address", 1, u32::MAX),
+        outside: table.flag("outside"),
         services: table.texts("services"),
         optional: table.texts("optional"),
         packages: table.texts("packages"),
