@@ -13,9 +13,9 @@ use muster::mesh::code::Token;
 use muster::mesh::identity::Identity;
 use muster::mesh::join::lead::{Candidate as Waiting, Facts, Lobby, Site};
 use muster::mesh::join::member::{Candidate, Secret, join};
-use muster::mesh::line::Orders;
 use muster::mesh::line::hub::{Desk, Hub, Known};
 use muster::mesh::line::link::{self, Call, Link};
+use muster::mesh::line::{Orders, Rhythm};
 use muster::mesh::members::Members;
 use muster::site::{Person, Site as Answers};
 use std::collections::BTreeSet;
@@ -272,6 +272,7 @@ fn round(hosts: usize) {
                 address,
                 lead: lead_key.unwrap(),
                 plan: PLAN.into(),
+                rhythm: Rhythm::default(),
             };
             let own = Arc::clone(&agent);
             holding.push(tokio::spawn(async move {

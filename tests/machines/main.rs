@@ -30,6 +30,7 @@ mod network;
 mod noble;
 mod ordinary;
 mod outside;
+mod pair;
 mod person;
 mod screen;
 #[path = "../packages/server.rs"]

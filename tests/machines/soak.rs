@@ -2,7 +2,7 @@
 
 use crate::site::{Site, UP, wait};
 use crate::trouble::put_later_figures_aside;
-use crate::{mishaps, network};
+use crate::{mishaps, network, pair};
 use std::time::Duration;
 
 #[test]
@@ -69,6 +69,11 @@ fn builds_killed_while_they_change_the_disk_that_stands_leave_a_whole_one_or_non
 #[test]
 fn builds_on_twenty_full_disks_are_refused_in_words_and_leave_nothing_half_made() {
     mishaps::disk_full(20);
+}
+
+#[test]
+fn two_hosts_of_a_stack_reach_each_other_by_name_and_only_one_the_outside() {
+    pair::hosts_reach_each_other_by_name();
 }
 
 /// Brings a host up at another time, then sets its clock right while it runs: certificates are

@@ -1,6 +1,6 @@
 //! Lines between a lead and its members.
 
-use super::{Host, Lead, PLAN};
+use super::{Host, Lead, PLAN, RHYTHM};
 use muster::mesh::identity::Print;
 use muster::mesh::line::Orders;
 use muster::mesh::line::link::{self, Call, Link};
@@ -77,6 +77,7 @@ impl Member {
             address,
             lead,
             plan: plan.to_owned(),
+            rhythm: RHYTHM,
         };
         let (own, line, identity) = (Arc::clone(&agent), Arc::clone(&link), host.identity());
         let holding = tokio::spawn(async move { line.hold(&call, &identity, &*own).await });
@@ -215,6 +216,28 @@ async fn a_cut_line_is_dialled_again_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn one_that_falls_silent_without_a_word_is_noticed_by_the_other() {
+    let lead = Lead::start(None).await;
+    let cable = Cable::to(lead.address).await;
+    let host = Host::new();
+    let joined = host.join(lead.address, "edge", &lead.code()).await.unwrap();
+    let edge = Member::dial(host, cable.address, joined.record.lead_key, PLAN);
+    until("it is up", || edge.link.is_up()).await;
+    // Nothing is said but the pulse, and that is enough.
+    tokio::time::sleep(RHYTHM.silence * 2).await;
+    assert!(edge.link.is_up());
+    let lines = || lead.lobby.hub().hosts()["edge"].lines;
+    assert_eq!(lines(), 1);
+    assert_eq!(*edge.agent.notes.lock().unwrap(), [""; 0]);
+    // As if the power had failed: no end is told to anybody.
+    cable.freeze();
+    edge.notes("silent for 2 s").await;
+    until("the lead knows it", || lines() == 0).await;
+    cable.mend();
+    until("it is up again", || edge.link.is_up()).await;
+}
+
+#[tokio::test]
 async fn a_member_speaks_for_itself_alone() {
     let lead = Lead::start(None).await;
     let (edge, files) = (
@@ -330,22 +353,31 @@ async fn the_lead_knows_how_its_hosts_stand() {
     assert!(status().is_some(), "its last word stays");
 }
 
-/// A cable to a lead that can be cut.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Whole,
+    /// What was said through it ends.
+    Cut,
+    /// Nothing comes through, and nothing ends.
+    Frozen,
+}
+
+/// A cable to a lead.
 struct Cable {
     address: SocketAddr,
-    whole: tokio::sync::watch::Sender<bool>,
+    state: tokio::sync::watch::Sender<State>,
 }
 
 impl Cable {
     async fn to(lead: SocketAddr) -> Cable {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (whole, seen) = tokio::sync::watch::channel(true);
+        let (state, seen) = tokio::sync::watch::channel(State::Whole);
         tokio::spawn(async move {
             loop {
                 let (mut near, _) = listener.accept().await.unwrap();
                 let mut seen = seen.clone();
-                if !*seen.borrow_and_update() {
+                if *seen.borrow_and_update() != State::Whole {
                     continue;
                 }
                 tokio::spawn(async move {
@@ -354,17 +386,27 @@ impl Cable {
                         _ = copy_bidirectional(&mut near, &mut far) => {}
                         _ = seen.changed() => {}
                     }
+                    // Held open for as long as the cable is frozen.
+                    while *seen.borrow_and_update() == State::Frozen {
+                        if seen.changed().await.is_err() {
+                            return;
+                        }
+                    }
                 });
             }
         });
-        Cable { address, whole }
+        Cable { address, state }
     }
 
     fn cut(&self) {
-        self.whole.send_replace(false);
+        self.state.send_replace(State::Cut);
+    }
+
+    fn freeze(&self) {
+        self.state.send_replace(State::Frozen);
     }
 
     fn mend(&self) {
-        self.whole.send_replace(true);
+        self.state.send_replace(State::Whole);
     }
 }

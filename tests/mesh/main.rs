@@ -9,17 +9,24 @@ use muster::mesh::identity::Identity;
 use muster::mesh::join::JoinError;
 use muster::mesh::join::lead::{Candidate as Waiting, Facts, Lobby, Site};
 use muster::mesh::join::member::{Candidate, Joined, Secret, join};
-use muster::mesh::line::Orders;
 use muster::mesh::line::hub::{Desk, Hub, Known};
+use muster::mesh::line::{Orders, Rhythm};
 use muster::mesh::members::Members;
 use muster::site::{Person, Site as Answers};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 const PLAN: &str = "0123456789abcdef0123456789abcdef";
+
+/// Faster than on hosts: the tests wait for it.
+const RHYTHM: Rhythm = Rhythm {
+    pulse: Duration::from_millis(100),
+    silence: Duration::from_secs(2),
+};
 
 /// What the lead was asked and said.
 #[derive(Default)]
@@ -136,7 +143,7 @@ impl Lead {
         let known = tasks
             .iter()
             .map(|(id, role, after)| Known { id, role, after });
-        let hub = Hub::new(known, paper);
+        let hub = Hub::new(known, paper).with_rhythm(RHYTHM);
         let lobby = Lobby::new(facts, &identity, members, token, hub).unwrap();
         let listener = TcpListener::bind(at).await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,16 +1,13 @@
 //! The lead's end of all lines: who is there, and which tasks of the site are done.
 
-use super::{FromLead, FromMember, Orders};
+use super::{FromLead, FromMember, Orders, Rhythm};
 use crate::mesh::frame::{self, FrameError, KNOWN};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-
-/// After so long without a word a member is taken for gone; it says one more often.
-pub const SILENCE: Duration = Duration::from_secs(45);
 
 /// What the lead of a site knows.
 pub trait Desk: Send + Sync {
@@ -72,6 +69,7 @@ impl State {
 /// The lead's end.
 pub struct Hub<D> {
     desk: D,
+    rhythm: Rhythm,
     /// Task → role whose task it is.
     owners: BTreeMap<String, String>,
     /// Role → tasks of other hosts that its tasks wait for.
@@ -118,12 +116,18 @@ impl<D: Desk> Hub<D> {
             .map(|role| (role.clone(), watch::Sender::new(())));
         Hub {
             desk,
+            rhythm: Rhythm::default(),
             bells: bells.collect(),
             owners,
             waits,
             waiters,
             state: Mutex::default(),
         }
+    }
+
+    /// The same in another rhythm, which is the members' too.
+    pub fn with_rhythm(self, rhythm: Rhythm) -> Hub<D> {
+        Hub { rhythm, ..self }
     }
 
     fn ring(&self, role: &str) {
@@ -292,7 +296,7 @@ impl<D: Desk> Hub<D> {
             let mut first = true;
             loop {
                 let heard = frame::read::<FromMember>(&mut from, KNOWN);
-                let Ok(heard) = tokio::time::timeout(SILENCE, heard).await else {
+                let Ok(heard) = tokio::time::timeout(self.rhythm.silence, heard).await else {
                     return Err(FrameError::Over);
                 };
                 let heard = heard?;
@@ -312,6 +316,10 @@ impl<D: Desk> Hub<D> {
             let mut rings = true;
             loop {
                 tokio::select! {
+                    () = tokio::time::sleep(self.rhythm.pulse) => {
+                        let tasks = BTreeSet::new();
+                        frame::write(&mut to, &FromLead::Done { tasks }).await?;
+                    }
                     Some(answer) = answered.recv() => frame::write(&mut to, &answer).await?,
                     news = bell.changed(), if rings => {
                         rings = news.is_ok();

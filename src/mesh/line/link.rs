@@ -1,6 +1,6 @@
 //! A member's end of its line to the lead.
 
-use super::{FromLead, FromMember, Orders};
+use super::{FromLead, FromMember, Orders, Rhythm};
 use crate::mesh::frame::{self, FrameError, KNOWN};
 use crate::mesh::identity::{Identity, Print};
 use crate::mesh::join::ToLead;
@@ -18,8 +18,6 @@ use tokio_rustls::client::TlsStream;
 
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A member says something at least so often.
-const PULSE: Duration = Duration::from_secs(15);
 /// Pauses between two attempts: the first and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(15)];
 
@@ -44,6 +42,8 @@ pub struct Call {
     pub lead: Print,
     /// Digest of this host's plan.
     pub plan: String,
+    /// How both sides notice that the other is gone.
+    pub rhythm: Rhythm,
 }
 
 /// A question to the lead that waits for its answer.
@@ -227,14 +227,17 @@ impl Link {
         frame::write(&mut to, &FromMember::Done { tasks }).await?;
         *pause = PAUSES[0];
         let hear = async {
+            let Rhythm { silence, .. } = call.rhythm;
             loop {
-                let heard = frame::read(&mut from, KNOWN).await?;
-                self.heard(heard, host)?;
+                let heard = frame::read(&mut from, KNOWN);
+                let heard = tokio::time::timeout(silence, heard).await;
+                let silent = || Ended::Lost(format!("silent for {} s", silence.as_secs()));
+                self.heard(heard.map_err(|_| silent())??, host)?;
             }
         };
         let say = async {
             loop {
-                let next = tokio::time::timeout(PULSE, said.recv()).await;
+                let next = tokio::time::timeout(call.rhythm.pulse, said.recv()).await;
                 let message = match next {
                     Ok(Some(message)) => message,
                     Ok(None) => return Ok(()),

@@ -23,6 +23,25 @@ use crate::site::Site;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How both sides notice that the other is gone without a word, as after a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rhythm {
+    /// Each says something at least so often.
+    pub pulse: Duration,
+    /// After so long without a word the other side is taken for gone.
+    pub silence: Duration,
+}
+
+impl Default for Rhythm {
+    fn default() -> Self {
+        Rhythm {
+            pulse: Duration::from_secs(15),
+            silence: Duration::from_secs(45),
+        }
+    }
+}
 
 /// What a member says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
