@@ -25,6 +25,9 @@ use std::path::Path;
 /// Suffix of a list.
 pub const SUFFIX: &str = "parts";
 
+/// `F_SETSIG` of fcntl(2) on Linux, which libc does not name.
+const SET_SIGNAL: libc::c_int = 10;
+
 /// What is known of the disk that stands, and the folders it goes through: all of it is opened
 /// before a root is entered.
 #[derive(Debug)]
@@ -67,11 +70,19 @@ impl Former {
         if !suits || lease(&file, libc::F_WRLCK).is_err() {
             return Ok(None);
         }
-        // Who opens it from here on waits until it has lost its name.
         let name = self.name.as_str();
-        let moved = renameat(&self.standing, name, &self.staging, name);
+        let aside = format!("{name}.former");
+        let aside = aside.as_str();
+        let moved = renameat(&self.standing, name, &self.staging, aside);
+        // Who opened it before it lost its name waits for the lease, and will read it.
+        let alone = call(&file, libc::F_GETLEASE, 0) == Ok(libc::F_WRLCK);
         lease(&file, libc::F_UNLCK)?;
         moved?;
+        if !alone {
+            renameat(&self.staging, aside, &self.standing, name)?;
+            return Ok(None);
+        }
+        renameat(&self.staging, aside, &self.staging, name)?;
         file.set_permissions(fs::Permissions::from_mode(0o666 & !umask))?;
         Ok(Some(file))
     }
@@ -80,9 +91,14 @@ impl Former {
 /// Takes or returns a lease. It is refused where somebody else has the file open, where it is
 /// somebody else's, and on filesystems that know no leases.
 fn lease(file: &File, kind: libc::c_int) -> Result<(), Errno> {
-    // SAFETY: the call takes two numbers, and the descriptor is open.
-    let answer = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_SETLEASE, kind) };
-    Errno::result(answer).map(drop)
+    // Somebody who opens it is told by a signal: by one that ends nobody.
+    call(file, SET_SIGNAL, libc::SIGURG)?;
+    call(file, libc::F_SETLEASE, kind).map(drop)
+}
+
+fn call(file: &File, what: libc::c_int, value: libc::c_int) -> Result<libc::c_int, Errno> {
+    // SAFETY: these calls take two numbers, and the descriptor is open.
+    Errno::result(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), what, value) })
 }
 
 fn folder(path: &Path) -> nix::Result<OwnedFd> {
@@ -134,6 +150,8 @@ impl Lists {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     struct Place {
         folder: tempfile::TempDir,
@@ -202,6 +220,35 @@ mod tests {
         std::os::unix::fs::symlink(named.at("elsewhere"), named.at("out/box.raw")).unwrap();
         assert!(named.former.take(4096, 0).unwrap().is_none());
         assert!(named.at("elsewhere").exists());
+    }
+
+    #[test]
+    fn somebody_who_opens_a_disk_while_it_is_taken_ends_nothing() {
+        let place = place();
+        let (path, over) = (place.at("out/box.raw"), Arc::new(AtomicBool::new(false)));
+        let seen = Arc::clone(&over);
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                while !seen.load(Ordering::SeqCst) {
+                    let _ = File::open(&path);
+                }
+            }
+        });
+        let mut taken = 0;
+        for _ in 0..2000 {
+            match place.former.take(4096, 0).unwrap() {
+                None => assert!(path.exists(), "it is where it was"),
+                Some(_) => {
+                    taken += 1;
+                    fs::rename(place.at("staging/box.raw"), &path).unwrap();
+                }
+            }
+        }
+        over.store(true, Ordering::SeqCst);
+        reader.join().unwrap();
+        assert!(path.exists() && fs::read_dir(place.at("staging")).unwrap().count() == 0);
+        println!("taken {taken} times");
     }
 
     #[test]
