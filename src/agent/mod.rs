@@ -7,6 +7,9 @@ pub mod facts;
 pub mod firewall;
 pub mod herald;
 pub mod host;
+pub mod lead;
+pub mod member;
+pub mod mesh;
 pub mod partition;
 pub mod resident;
 pub mod run;
@@ -98,6 +101,9 @@ pub enum AgentError {
     /// The journal cannot be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The other hosts cannot be joined or heard.
+    #[error("{0}")]
+    Mesh(String),
     /// No random numbers.
     #[error(transparent)]
     Secret(#[from] SecretError),

@@ -67,9 +67,22 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// Rings when failed tasks are to be tried again, or others can go on.
+pub type Bell = Arc<dyn Fn() + Send + Sync>;
+
 /// Lives; gives why it cannot go on. The process must end then: the other threads do not.
-pub fn live(executor: Arc<Executor>, herald: Arc<Herald>) -> AgentError {
-    match attend(&executor, &herald) {
+/// `begin` starts what else there is to be done, and rings when other hosts have news.
+pub fn live(
+    executor: Arc<Executor>,
+    herald: Arc<Herald>,
+    begin: impl FnOnce(Bell) -> Result<()>,
+) -> AgentError {
+    let attended = attend(&executor, &herald).and_then(|wake| {
+        let own = Arc::clone(&wake);
+        begin(Arc::new(move || own.ring()))?;
+        Ok(wake)
+    });
+    match attended {
         Err(error) => error,
         Ok(wake) => {
             let error = bring_up_for_ever(&executor, &herald, &wake);
@@ -112,11 +125,14 @@ fn bring_up_for_ever(executor: &Executor, herald: &Herald, wake: &Wake) -> Agent
     let mut told: Option<Outcome> = None;
     let mut renewed = Clock::now();
     loop {
-        if let Err(error) = executor.run() {
-            return error.into();
-        }
+        let summary = match executor.run() {
+            Ok(summary) => summary,
+            Err(error) => return error.into(),
+        };
         let mut status = status(executor);
-        if told.is_none() {
+        // While other hosts have their turn it has not ended.
+        let waits = told.is_none() && !summary.awaited.is_empty();
+        if told.is_none() && !waits {
             // Probes that a host busy with bring-up has failed are not how it ends. Some tell
             // what others have measured, and that takes its time.
             for pause in SECOND_LOOKS {
@@ -129,6 +145,7 @@ fn bring_up_for_ever(executor: &Executor, herald: &Herald, wake: &Wake) -> Agent
             }
         }
         match told {
+            None if waits => {}
             None => {
                 herald.ended(&status);
                 herald.hush();
@@ -136,18 +153,20 @@ fn bring_up_for_ever(executor: &Executor, herald: &Herald, wake: &Wake) -> Agent
             Some(before) if before != status.outcome => herald.outcome(&status),
             Some(_) => {}
         }
-        told = Some(status.outcome);
+        if !waits {
+            told = Some(status.outcome);
+        }
         loop {
             wake.wait(RETRY_EVERY);
             let due = renewed.steady.elapsed() >= RENEW_EVERY || renewed.jumped();
             if due {
                 renewed = Clock::now();
             }
-            if executor.reopen(|job| due && certified(job)) > 0 {
+            if executor.reopen(|job| due && certified(job)) > 0 || executor.is_ready() {
                 break;
             }
             let now = self::status(executor);
-            if told != Some(now.outcome) {
+            if told.is_some() && told != Some(now.outcome) {
                 herald.outcome(&now);
                 told = Some(now.outcome);
             }

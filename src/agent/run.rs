@@ -3,14 +3,19 @@
 
 use super::facts::Facts as Image;
 use super::herald::Herald;
-use super::{AgentError, Result, at, host, resident, trouble, write_if_new};
+use super::member::{self, Member, Remote};
+use super::mesh::{Mesh, Teller};
+use super::resident::Bell;
+use super::{AgentError, Result, at, host, lead, resident, setup, trouble, write_if_new};
 use crate::bringup::board::Board;
 use crate::bringup::context::Facts;
 use crate::bringup::journal::Journal;
 use crate::bringup::places::Places;
 use crate::bringup::run::{BreakPoint, Executor, Observer, Options};
 use crate::console::events::Events;
+use crate::mesh::line::link::Link;
 use crate::plan::Plan;
+use crate::site::authority::{Own, Signs};
 use crate::site::{Network, Site, durable};
 use std::net::UdpSocket;
 use std::path::Path;
@@ -41,27 +46,104 @@ pub fn run() -> Result<()> {
 
 fn bring_up(places: &Places) -> Result<()> {
     let herald = Arc::new(Herald::new(Events::open()));
-    let facts = facts(places, ADDRESS_PATIENCE)?;
-    let journal = Journal::open(&places.journal(), &facts.image)?;
+    let image = Image::read(&places.root)?;
+    let plan = Plan::new(&image.stack);
+    let lead = plan.hosts.first().map(|host| host.role.clone());
+    match lead {
+        Some(lead) if lead != image.role => as_member(places, herald, &image, &plan),
+        _ => as_lead(places, herald, plan.hosts.len() > 1),
+    }
+}
+
+fn journal(places: &Places, image: &str, herald: &Herald) -> Result<Journal> {
+    let journal = Journal::open(&places.journal(), image)?;
     if let Some(torn) = journal.torn() {
         herald.note(torn);
     }
     let last = places.state.join("image-id");
-    write_if_new(&last, &facts.image, 0o644)?;
+    write_if_new(&last, image, 0o644)?;
+    Ok(journal)
+}
+
+/// The executor of this host, which tells the others what is done.
+fn executor(
+    facts: Arc<Facts>,
+    herald: &Arc<Herald>,
+    mesh: Mesh,
+    signer: Arc<dyn Signs>,
+) -> Result<Arc<Executor>> {
+    let journal = journal(&facts.places, &facts.image, herald)?;
     let options = Options {
         break_point: break_point(Path::new(BREAK)),
         ..Options::default()
     };
-    let executor = Executor::new(
-        Arc::new(facts),
-        journal,
-        Arc::new(Board::default()),
-        options,
-        Arc::clone(&herald) as Arc<dyn Observer>,
-    );
+    let teller = Teller {
+        herald: Arc::clone(herald),
+        mesh,
+        role: facts.role.clone(),
+    };
+    let board = Arc::new(Board::default());
+    let executor = Executor::new(facts, journal, board, options, Arc::new(teller), signer);
     herald.expect(executor.jobs().len());
-    trouble::tell(places, None);
-    Err(resident::live(Arc::new(executor), herald))
+    trouble::tell(&executor.facts().places, None);
+    Ok(Arc::new(executor))
+}
+
+fn as_lead(places: &Places, herald: Arc<Herald>, has_members: bool) -> Result<()> {
+    let facts = Arc::new(facts(places, ADDRESS_PATIENCE)?);
+    let organisation = facts.site.organisations.first();
+    let own = Own {
+        folder: places.authority(),
+        organisation: organisation.map(|one| one.name.clone()).unwrap_or_default(),
+    };
+    let lobby = match has_members {
+        true => Some(lead::open(&facts, own.clone(), &herald)?),
+        false => None,
+    };
+    let mesh = lobby.clone().map_or(Mesh::Alone, Mesh::Lead);
+    let executor = executor(facts, &herald, mesh, Arc::new(own))?;
+    let begin = |bell: Bell| match lobby {
+        Some(lobby) => {
+            let (executor, herald) = (Arc::clone(&executor), Arc::clone(&herald));
+            lead::attend(lobby, executor, herald, move || bell())
+        }
+        None => Ok(()),
+    };
+    Err(resident::live(
+        Arc::clone(&executor),
+        Arc::clone(&herald),
+        begin,
+    ))
+}
+
+fn as_member(places: &Places, herald: Arc<Herald>, image: &Image, plan: &Plan) -> Result<()> {
+    let record = member::become_one(plan, &image.role, places, &herald)?;
+    let link = Arc::new(Link::new());
+    let member = Member::new(places, &herald);
+    member::hold(plan, &record, &link, &member)?;
+    if !places.site().exists() {
+        member.wait();
+        setup::settle(&places.root, image)?;
+    }
+    let mut facts = facts(places, ADDRESS_PATIENCE)?;
+    facts.secrets = facts.secrets.given();
+    let signer = Remote {
+        link: Arc::clone(&link),
+        ca: record.ca.clone(),
+    };
+    let mesh = Mesh::Member(Arc::clone(&link));
+    let executor = executor(Arc::new(facts), &herald, mesh, Arc::new(signer))?;
+    let begin = |bell: Bell| {
+        member.begin(&executor, move || bell());
+        // What the lead said before there was anybody to hear it is said again.
+        link.redial();
+        Ok(())
+    };
+    Err(resident::live(
+        Arc::clone(&executor),
+        Arc::clone(&herald),
+        begin,
+    ))
 }
 
 /// What is known on this host.

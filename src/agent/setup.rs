@@ -7,6 +7,7 @@ use super::host::Names;
 use super::sources::Found;
 use super::write_if_new;
 use super::{AgentError, OWN, Result, account, at, banner, firewall, host, sources, ssh};
+use crate::bringup::process::Program;
 use crate::console::dialogue::{self, Asker};
 use crate::console::events::{Event, Events};
 use crate::console::lobby::Lobby;
@@ -33,35 +34,94 @@ pub fn run() -> Result<()> {
     events.emit(&Event::SshHostKey {
         key: ssh::host_key(root)?,
     });
+    let leads = facts.stack.roles.first().map(|role| role.name.as_str());
     let site = match stored(root)? {
         Some(site) => site,
+        None if leads != Some(facts.role.as_str()) => return provisional(root, &facts),
         None => {
             let site = ask(root, &facts, &events)?;
             keep(root, &site)?;
             site
         }
     };
+    configure(root, &facts, &site, &events)
+}
+
+/// What a host needs to be heard by its lead: the network, and nothing that is somebody's.
+fn provisional(root: &Path, facts: &Facts) -> Result<()> {
+    let questions = Questions::of(&facts.stack, &facts.role);
+    let (answers, _) = gathered(root, &sources::look()?, &questions);
+    if let Some(token) = &answers.token {
+        keep_token(root, token)?;
+    }
+    let nobody = Site::nobodys(&facts.role);
+    let plan = Plan::new(&facts.stack);
+    let names = Names::of(&plan, &facts.role, "home.arpa");
+    host::apply(root, &nobody, &names)?;
+    filter(root, &plan, &facts.role)
+}
+
+fn keep_token(root: &Path, token: &str) -> Result<()> {
+    let path = root.join(OWN).join("mesh/token");
+    if let Some(folder) = path.parent() {
+        durable::make_directory(folder, 0o700).map_err(at(folder))?;
+    }
+    durable::write(&path, token.as_bytes(), 0o600, None).map_err(at(&path))
+}
+
+fn filter(root: &Path, plan: &Plan, role: &str) -> Result<()> {
+    let addresses = host::addresses(plan).into_iter();
+    let addresses = addresses.map(|(role, address)| (role, vec![address]));
+    firewall::apply(
+        root,
+        &firewall::ruleset(&plan.firewall, role, &addresses.collect()),
+    )
+}
+
+/// Configures this host by what the lead has said: a member, when it has joined.
+pub fn settle(root: &Path, facts: &Facts) -> Result<()> {
+    let path = root.join(OWN).join(SITE);
+    let site = stored(root)?.ok_or_else(|| AgentError::Content {
+        path,
+        reason: "there is nothing in it yet".into(),
+    })?;
+    configure(root, facts, &site, &Events::none())?;
+    // What has read the names and addresses of before.
+    Program::new([
+        "systemctl",
+        "try-reload-or-restart",
+        "systemd-networkd",
+        "ssh",
+    ])
+    .run()
+    .ok();
+    Ok(())
+}
+
+fn configure(root: &Path, facts: &Facts, site: &Site, events: &Events) -> Result<()> {
     let plan = Plan::new(&facts.stack);
     let domain = site.organisations.first();
     let domain = domain.map(|one| one.domain.as_str()).unwrap_or_default();
     let names = Names::of(&plan, &facts.role, domain);
-    host::apply(root, &site, &names)?;
+    host::apply(root, site, &names)?;
     account::apply(root, &site.admin)?;
-    let addresses = host::addresses(&plan).into_iter();
-    let addresses = addresses.map(|(role, address)| (role, vec![address]));
-    firewall::apply(
-        root,
-        &firewall::ruleset(&plan.firewall, &facts.role, &addresses.collect()),
-    )?;
+    filter(root, &plan, &facts.role)?;
     let name = site
         .organisations
         .first()
         .map(|one| one.name.as_str())
         .unwrap_or_default();
-    let authority = Authority::open_or_create(&root.join(OWN).join("ca"), name)?;
-    events.emit(&Event::SiteCa {
-        pem: authority.pem().to_string(),
-    });
+    if facts
+        .stack
+        .roles
+        .first()
+        .is_some_and(|lead| lead.name == facts.role)
+    {
+        let authority = Authority::open_or_create(&root.join(OWN).join("ca"), name)?;
+        events.emit(&Event::SiteCa {
+            pem: authority.pem().to_string(),
+        });
+    }
     let stack = &facts.stack;
     let issue = banner::issue(&stack.name, &stack.summary, &names, &site.admin.name);
     write_if_new(&root.join("etc/issue"), &issue, 0o644)?;
@@ -129,6 +189,9 @@ fn ask(root: &Path, facts: &Facts, events: &Events) -> Result<Site> {
     let open = answers.complete(&questions).is_err() || !notes.is_empty() || partial.exists();
     if open {
         hold(root, facts, events, &questions, &mut answers, &notes)?;
+    }
+    if let Some(token) = &answers.token {
+        keep_token(root, token)?;
     }
     finished(root, facts, &questions, &answers)
 }

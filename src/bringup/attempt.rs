@@ -60,7 +60,7 @@ impl Failure {
 enum Rendered {
     Actions(Vec<Action>),
     Authority(String),
-    Leaves(Vec<Leaf>, String),
+    Leaves(Vec<Leaf>),
 }
 
 /// SHA-256 of parts that cannot run into each other.
@@ -87,7 +87,7 @@ impl Executor {
         let input = match &rendered {
             Rendered::Actions(actions) => serde_json::to_vec(actions).unwrap_or_default(),
             Rendered::Authority(organisation) => organisation.clone().into_bytes(),
-            Rendered::Leaves(leaves, _) => format!("{leaves:?}").into_bytes(),
+            Rendered::Leaves(leaves) => format!("{leaves:?}").into_bytes(),
         };
         let watched = self.watched(job);
         let digest = digest(&[job.id.as_bytes(), &input, watched.as_bytes()]);
@@ -210,9 +210,7 @@ impl Executor {
     fn render(&self, job: &Job) -> Result<Rendered, RenderError> {
         Ok(match &job.work {
             Work::Authority => Rendered::Authority(self.organisation()),
-            Work::Certificates(instance) => {
-                Rendered::Leaves(self.leaves(instance)?, self.organisation())
-            }
+            Work::Certificates(instance) => Rendered::Leaves(self.leaves(instance)?),
             Work::Step(task) => Rendered::Actions(self.renderer.step(task)?),
             Work::Probe(_) => Rendered::Actions(Vec::new()),
         })
@@ -235,6 +233,8 @@ impl Executor {
         Ok(names
             .into_iter()
             .map(|(name, names)| Leaf {
+                service: instance.service.clone(),
+                name: name.clone(),
                 directory: facts.places.certificate(&instance.service, &name),
                 names,
                 owner: owners
@@ -249,12 +249,12 @@ impl Executor {
         match rendered {
             Rendered::Actions(actions) => actions.iter().map(act).collect(),
             Rendered::Authority(organisation) => vec![Box::new(SiteAuthority {
+                signer: &*self.signer,
                 places,
                 organisation,
             })],
-            Rendered::Leaves(leaves, organisation) => vec![Box::new(Certificates {
-                authority: &self.authority,
-                organisation,
+            Rendered::Leaves(leaves) => vec![Box::new(Certificates {
+                signer: &*self.signer,
                 leaves,
             })],
         }

@@ -116,17 +116,17 @@ pub fn jobs(facts: &Facts) -> Vec<Job> {
 pub fn outside(facts: &Facts) -> BTreeSet<String> {
     let tasks = facts.plan.tasks.iter();
     tasks
-        .filter(|task| task.instance.role != facts.role && takes_part(facts, task))
+        .filter(|task| task.instance.role != facts.role && taking_part(facts, task))
         .map(|task| task.id.clone())
         .collect()
 }
 
 fn wanted(facts: &Facts, task: &Task) -> bool {
-    task.instance.role == facts.role && takes_part(facts, task)
+    task.instance.role == facts.role && taking_part(facts, task)
 }
 
 /// Whether nothing that a task is for was switched off.
-fn takes_part(facts: &Facts, task: &Task) -> bool {
+pub fn taking_part(facts: &Facts, task: &Task) -> bool {
     !facts.disabled(&task.instance)
         && task
             .integration

@@ -11,8 +11,8 @@ use super::render::Renderer;
 use super::schedule::{Next, Schedule};
 use crate::plan::TaskKind;
 use crate::profile::Action;
+use crate::site::authority::Signs;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -142,7 +142,7 @@ pub struct Executor {
     pub(super) around: Surroundings,
     pub(super) board: Arc<Board>,
     pub(super) prober: Arc<Prober>,
-    pub(super) authority: PathBuf,
+    pub(super) signer: Arc<dyn Signs>,
     jobs: Vec<Job>,
     journal: Mutex<Journal>,
     options: Options,
@@ -169,6 +169,7 @@ impl Executor {
         board: Arc<Board>,
         options: Options,
         observer: Arc<dyn Observer>,
+        signer: Arc<dyn Signs>,
     ) -> Executor {
         let jobs = job::jobs(&facts);
         for job in &jobs {
@@ -185,7 +186,7 @@ impl Executor {
         };
         let schedule = schedule(&jobs, &job::outside(&facts));
         Executor {
-            authority: facts.places.authority(),
+            signer,
             renderer: Arc::clone(&prober.renderer),
             prober: Arc::new(prober),
             around,
@@ -299,6 +300,11 @@ impl Executor {
             .schedule
             .others(done, undone, Instant::now());
         self.changed.notify_all();
+    }
+
+    /// Whether something can run that waits for the next [`Executor::run`].
+    pub fn is_ready(&self) -> bool {
+        lock(&self.run).schedule.is_ready()
     }
 
     /// Opens what has failed, and those of the jobs that `again` picks; gives how many.

@@ -132,6 +132,11 @@ impl Schedule {
         }
     }
 
+    /// Whether something can run, now or at its time.
+    pub fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// A task is done: what waits only for it becomes ready.
     pub fn done(&mut self, number: usize, now: Instant) {
         self.nodes[number].stand = Stand::Done;

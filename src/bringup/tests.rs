@@ -10,6 +10,7 @@ use super::run::{BreakPoint, Executor, Moment, Observer, Options, Patience};
 use super::status::{Colour, Outcome, Status};
 use crate::plan::Plan;
 use crate::profile::{Source, Stack};
+use crate::site::authority::Own;
 use crate::site::{Organisation, Person, Site};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -136,12 +137,17 @@ fn executor(
     let stack = stack(directory, services);
     let journal = Journal::open(&places.journal(), image).expect("a journal");
     let told = Arc::new(Told::default());
+    let own = Own {
+        folder: places.authority(),
+        organisation: "Example Company".into(),
+    };
     let executor = Executor::new(
         facts(stack, site(), image, places),
         journal,
         Arc::new(Board::default()),
         options,
         Arc::clone(&told) as Arc<dyn Observer>,
+        Arc::new(own),
     );
     (executor, told)
 }

@@ -152,6 +152,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     }
     let start = Start {
         answers: Some(folder.file("answers.toml")),
+        join: (plan.hosts.len() > 1).then(|| folder.file(answers::JOIN)),
         break_at: args.break_at.clone(),
         clock: args.clock.clone(),
         changes: args.hardware.changes(),

@@ -27,6 +27,8 @@ use std::path::PathBuf;
 pub struct Start {
     /// Answers file of the stack, when there is one.
     pub answers: Option<PathBuf>,
+    /// What the other hosts are told, who get the rest from the lead.
+    pub join: Option<PathBuf>,
     /// `<task id>:<moment>` at which the agent stops for good: for trying power cuts.
     pub break_at: Option<String>,
     /// What the machine's clock starts at, `2040-01-31T12:00:00` in UTC; the time without it.

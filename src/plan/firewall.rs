@@ -5,10 +5,25 @@ use crate::profile::interfaces::{self, Dials};
 use crate::profile::{Instance, Scope, Stack, instances};
 use std::collections::BTreeSet;
 
+/// Where the lead lets hosts join, and talks to those that have.
+pub const MESH_PORT: u16 = 7433;
+
 /// One rule per open port, sorted. Traffic of a host with itself is not filtered, so a port
 /// nobody else dials is not in the list.
 pub fn rules(stack: &Stack) -> Vec<Rule> {
     let mut rules = Vec::new();
+    if let [lead, members @ ..] = &stack.roles[..]
+        && !members.is_empty()
+    {
+        rules.push(Rule {
+            role: lead.name.clone(),
+            protocol: "tcp".into(),
+            port: MESH_PORT,
+            scope: Scope::Site,
+            from: members.iter().map(|role| role.name.clone()).collect(),
+            why: "muster: hosts join and report".into(),
+        });
+    }
     for instance in instances(stack) {
         let Some(service) = stack.services.get(&instance.service) else {
             continue;

@@ -7,5 +7,6 @@ mod firewall;
 mod new;
 mod order;
 
+pub use firewall::MESH_PORT;
 pub use model::*;
 pub use order::relative;

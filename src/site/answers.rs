@@ -16,6 +16,8 @@ pub struct Answers {
     pub people: Vec<Entry>,
     /// Route host → further names it answers to.
     pub aliases: BTreeMap<String, Vec<String>>,
+    /// What the hosts of one site know each other by: 256 bits, hex. From `muster up`.
+    pub token: Option<String>,
 }
 
 /// A `[[person]]` of the answers file.
@@ -335,6 +337,8 @@ impl Reader<'_> {
             match (name, value.get_ref()) {
                 ("person", DeValue::Array(_)) => {}
                 ("aliases", DeValue::Table(aliases)) => self.aliases(aliases, answers),
+                ("join", DeValue::Table(join)) => self.join(join, answers),
+                ("join", _) => self.wrong_type(name, "a table", value),
                 ("person", _) => self.wrong_type(name, "[[person]] tables", value),
                 ("aliases", _) => self.wrong_type(name, "a table", value),
                 (_, DeValue::Table(section)) => {
@@ -485,6 +489,26 @@ impl Reader<'_> {
         };
         for person in people.iter() {
             self.person(person, answers);
+        }
+    }
+
+    fn join(&mut self, table: &DeTable<'_>, answers: &mut Answers) {
+        for (key, value) in table.iter() {
+            let name = format!("join.{}", key.get_ref());
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("token", DeValue::String(text)) => {
+                    let hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                    match hex && text.len() == 64 {
+                        true => answers.token = Some(text.to_string()),
+                        false => {
+                            let reason = Reason::Refused(Refusal::Token);
+                            self.problem(&name, reason, Some(value.span()));
+                        }
+                    }
+                }
+                ("token", _) => self.wrong_type(&name, "a string", value),
+                _ => self.unknown(&name, Some(key.span())),
+            }
         }
     }
 

@@ -29,6 +29,50 @@ const LEAF_REST: Duration = Duration::from_secs(30 * DAY);
 /// X.520 bounds common and organisation names.
 const NAME_LENGTH: usize = 64;
 
+/// Who signs the certificates of a host: the CA itself on the lead, the lead for all others.
+pub trait Signs: Send + Sync {
+    /// The certificate of the site CA, PEM.
+    fn ca(&self) -> Result<String, AuthorityError>;
+    /// A certificate, PEM, for a key that this host has made (its SubjectPublicKeyInfo, DER).
+    fn sign(&self, leaf: &Leaf<'_>, public_key: &[u8]) -> Result<String, AuthorityError>;
+}
+
+/// A certificate of a service of this host.
+#[derive(Debug, Clone, Copy)]
+pub struct Leaf<'a> {
+    /// Whose.
+    pub service: &'a str,
+    /// Which of its.
+    pub name: &'a str,
+    /// DNS names or addresses.
+    pub names: &'a [String],
+}
+
+/// The CA that is kept in a folder of this host, and made when it is first asked for.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Named in its certificate.
+    pub organisation: String,
+}
+
+impl Own {
+    fn open(&self) -> Result<Authority, AuthorityError> {
+        Authority::open_or_create(&self.folder, &self.organisation)
+    }
+}
+
+impl Signs for Own {
+    fn ca(&self) -> Result<String, AuthorityError> {
+        Ok(self.open()?.pem)
+    }
+
+    fn sign(&self, leaf: &Leaf<'_>, public_key: &[u8]) -> Result<String, AuthorityError> {
+        self.open()?.certify(public_key, leaf.names, None)
+    }
+}
+
 /// The CA of one site, with its key.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -75,6 +119,14 @@ pub enum AuthorityError {
     /// A leaf with no name is good for nothing.
     #[error("certificate in {0}: no name is left to put into it")]
     NoNames(PathBuf),
+    /// Another host signs, and did not.
+    #[error("certificate for {subject}: {reason}")]
+    Unsigned {
+        /// For whom.
+        subject: String,
+        /// Why.
+        reason: String,
+    },
     /// The kernel gives no random numbers.
     #[error("the kernel gives no random numbers: {0}")]
     Random(getrandom::Error),
@@ -131,67 +183,9 @@ impl Authority {
         &self.path
     }
 
-    /// Makes sure that `directory` holds `certificate.pem` (leaf and CA) and `key.pem` for
-    /// these DNS names or addresses. What is there and good for a month more is kept; the
-    /// key is kept when the certificate is renewed, so the two always match on disk.
-    pub fn issue(
-        &self,
-        directory: &Path,
-        names: &[String],
-        owner: Owner,
-    ) -> Result<Issued, AuthorityError> {
-        let names = tidied(names);
-        let subject = names
-            .first()
-            .cloned()
-            .ok_or_else(|| AuthorityError::NoNames(directory.into()))?;
-        let wanted = BTreeSet::from_iter(names);
-        let certificate = directory.join("certificate.pem");
-        let key_path = directory.join("key.pem");
-        durable::make_directory(directory, 0o755).map_err(at(directory))?;
-
-        let stored = read(&key_path)?.and_then(|text| KeyPair::from_pem(&text).ok());
-        let (key, fresh) = match stored {
-            Some(key) => (key, false),
-            None => (KeyPair::generate().map_err(made(&subject))?, true),
-        };
-        if fresh {
-            durable::write(
-                &key_path,
-                key.serialize_pem().as_bytes(),
-                0o640,
-                Some(owner),
-            )
-            .map_err(at(&key_path))?;
-        } else {
-            std::os::unix::fs::chown(&key_path, Some(owner.uid), Some(owner.gid))
-                .map_err(at(&key_path))?;
-        }
-        let now = now()?;
-        if let Some(text) = read(&certificate)?
-            && self.good(&text, &wanted, &key, now)
-        {
-            return Ok(Issued {
-                certificate,
-                key: key_path,
-                changed: fresh,
-            });
-        }
-        let leaf = leaf_params(&subject, &wanted, now)?
-            .signed_by(&key, &self.issuer)
-            .map_err(made(&subject))?;
-        let text = format!("{}{}", leaf.pem(), self.pem);
-        durable::write(&certificate, text.as_bytes(), 0o644, None).map_err(at(&certificate))?;
-        Ok(Issued {
-            certificate,
-            key: key_path,
-            changed: true,
-        })
-    }
-
     /// A certificate, PEM, for a key that was made elsewhere (its SubjectPublicKeyInfo, DER): for
     /// these DNS names or addresses, and with `identity`, a URI, where it says whose it is.
-    pub fn sign(
+    pub fn certify(
         &self,
         public_key: &[u8],
         names: &[String],
@@ -210,30 +204,100 @@ impl Authority {
             .map_err(made(&subject))?;
         Ok(leaf.pem())
     }
+}
 
-    /// Whether [`Authority::issue`] would find nothing to do in `directory`. Changes nothing.
-    pub fn is_good(&self, directory: &Path, names: &[String]) -> Result<bool, AuthorityError> {
-        let wanted = BTreeSet::from_iter(tidied(names));
-        let key = read(&directory.join("key.pem"))?.and_then(|text| KeyPair::from_pem(&text).ok());
-        let text = read(&directory.join("certificate.pem"))?;
-        let (Some(key), Some(text)) = (key, text) else {
-            return Ok(false);
-        };
-        Ok(self.good(&text, &wanted, &key, now()?))
+impl Signs for Authority {
+    fn ca(&self) -> Result<String, AuthorityError> {
+        Ok(self.pem.clone())
     }
 
-    fn good(&self, text: &str, wanted: &BTreeSet<String>, key: &KeyPair, now: Duration) -> bool {
-        if !text.ends_with(&self.pem) || !certifies(text, key) {
-            return false;
-        }
-        let Some(facts) = facts(text) else {
-            return false;
-        };
-        let now = now.as_secs() as i64;
-        facts.names == *wanted
-            && facts.not_before <= now
-            && facts.not_after - now > LEAF_REST.as_secs() as i64
+    fn sign(&self, leaf: &Leaf<'_>, public_key: &[u8]) -> Result<String, AuthorityError> {
+        self.certify(public_key, leaf.names, None)
     }
+}
+
+/// Makes sure that `directory` holds `certificate.pem` (leaf and CA) and `key.pem` for a leaf. What
+/// is there and good for a month more is kept; the key is kept when the certificate is renewed,
+/// so the two always match on disk.
+pub fn issue(
+    signer: &dyn Signs,
+    directory: &Path,
+    leaf: &Leaf<'_>,
+    owner: Owner,
+) -> Result<Issued, AuthorityError> {
+    let names = tidied(leaf.names);
+    let subject = names
+        .first()
+        .cloned()
+        .ok_or_else(|| AuthorityError::NoNames(directory.into()))?;
+    let wanted = BTreeSet::from_iter(names);
+    let certificate = directory.join("certificate.pem");
+    let key_path = directory.join("key.pem");
+    durable::make_directory(directory, 0o755).map_err(at(directory))?;
+
+    let stored = read(&key_path)?.and_then(|text| KeyPair::from_pem(&text).ok());
+    let (key, fresh) = match stored {
+        Some(key) => (key, false),
+        None => (KeyPair::generate().map_err(made(&subject))?, true),
+    };
+    if fresh {
+        durable::write(
+            &key_path,
+            key.serialize_pem().as_bytes(),
+            0o640,
+            Some(owner),
+        )
+        .map_err(at(&key_path))?;
+    } else {
+        std::os::unix::fs::chown(&key_path, Some(owner.uid), Some(owner.gid))
+            .map_err(at(&key_path))?;
+    }
+    let ca = signer.ca()?;
+    if let Some(text) = read(&certificate)?
+        && good(&ca, &text, &wanted, &key, now()?)
+    {
+        return Ok(Issued {
+            certificate,
+            key: key_path,
+            changed: fresh,
+        });
+    }
+    let pem = signer.sign(leaf, &key.subject_public_key_info())?;
+    let text = format!("{pem}{ca}");
+    durable::write(&certificate, text.as_bytes(), 0o644, None).map_err(at(&certificate))?;
+    Ok(Issued {
+        certificate,
+        key: key_path,
+        changed: true,
+    })
+}
+
+/// Whether [`issue`] would find nothing to do in `directory`. Changes nothing.
+pub fn is_good(
+    signer: &dyn Signs,
+    directory: &Path,
+    names: &[String],
+) -> Result<bool, AuthorityError> {
+    let wanted = BTreeSet::from_iter(tidied(names));
+    let key = read(&directory.join("key.pem"))?.and_then(|text| KeyPair::from_pem(&text).ok());
+    let text = read(&directory.join("certificate.pem"))?;
+    let (Some(key), Some(text)) = (key, text) else {
+        return Ok(false);
+    };
+    Ok(good(&signer.ca()?, &text, &wanted, &key, now()?))
+}
+
+fn good(ca: &str, text: &str, wanted: &BTreeSet<String>, key: &KeyPair, now: Duration) -> bool {
+    if !text.ends_with(ca) || !certifies(text, key) {
+        return false;
+    }
+    let Some(facts) = facts(text) else {
+        return false;
+    };
+    let now = now.as_secs() as i64;
+    facts.names == *wanted
+        && facts.not_before <= now
+        && facts.not_after - now > LEAF_REST.as_secs() as i64
 }
 
 /// As they stand in a certificate, none of them empty.
@@ -401,6 +465,19 @@ mod tests {
         }
     }
 
+    fn leaf_of(
+        ca: &Authority,
+        directory: &Path,
+        names: &[String],
+    ) -> Result<Issued, AuthorityError> {
+        let leaf = Leaf {
+            service: "nginx",
+            name: "web",
+            names,
+        };
+        issue(ca, directory, &leaf, ours())
+    }
+
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| name.to_string()).collect()
     }
@@ -431,7 +508,7 @@ mod tests {
             "10.0.0.5",
             "fd00::5",
         ]);
-        let issued = ca.issue(&leaf, &list, ours()).expect("issued");
+        let issued = leaf_of(&ca, &leaf, &list).expect("issued");
         assert!(issued.changed);
         let ca_path = ca.path().to_str().expect("a path");
         let certificate = issued.certificate.to_str().expect("a path");
@@ -481,7 +558,7 @@ mod tests {
         let public_key = key.subject_public_key_info();
         let list = names(&["edge.example.org", "10.0.0.7"]);
         let identity = Some("muster:0123/edge");
-        let pem = ca.sign(&public_key, &list, identity).expect("signed");
+        let pem = ca.certify(&public_key, &list, identity).expect("signed");
         let path = folder.path().join("edge.pem");
         std::fs::write(&path, &pem).expect("written");
         let (path, ca_path) = (path.to_str().expect("a path"), ca.path());
@@ -501,7 +578,7 @@ mod tests {
         let names = openssl(&["x509", "-in", path, "-noout", "-ext", "subjectAltName"]);
         assert!(names.contains("URI:muster:0123/edge"), "{names}");
         assert!(certifies(&pem, &key));
-        let error = ca.sign(b"no key", &list, None).expect_err("refused");
+        let error = ca.certify(b"no key", &list, None).expect_err("refused");
         assert!(
             error
                 .to_string()
@@ -514,7 +591,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let ca = Authority::open_or_create(&folder.path().join("ca"), "Example").expect("a CA");
         let leaf = folder.path().join("leaf");
-        let first = ca.issue(&leaf, &names(&["a.example.org", "b.example.org"]), ours());
+        let first = leaf_of(&ca, &leaf, &names(&["a.example.org", "b.example.org"]));
         let first = first.expect("issued");
         let text = std::fs::read_to_string(&first.certificate).expect("read");
         let key = std::fs::read_to_string(&first.key).expect("read");
@@ -522,16 +599,14 @@ mod tests {
         let again =
             Authority::open_or_create(&folder.path().join("ca"), "Example").expect("opened");
         assert_eq!(again.pem(), ca.pem());
-        let kept = again.issue(&leaf, &names(&["b.example.org", "a.example.org"]), ours());
+        let kept = leaf_of(&again, &leaf, &names(&["b.example.org", "a.example.org"]));
         assert!(!kept.expect("kept").changed);
         assert_eq!(
             std::fs::read_to_string(&first.certificate).expect("read"),
             text
         );
 
-        let other = again
-            .issue(&leaf, &names(&["c.example.org"]), ours())
-            .expect("issued");
+        let other = leaf_of(&again, &leaf, &names(&["c.example.org"])).expect("issued");
         assert!(other.changed);
         assert_ne!(
             std::fs::read_to_string(&first.certificate).expect("read"),
@@ -549,21 +624,27 @@ mod tests {
         let new = Authority::open_or_create(&folder.path().join("new"), "Example").expect("a CA");
         let leaf = folder.path().join("leaf");
         let list = names(&["a.example.org"]);
-        let issued = old.issue(&leaf, &list, ours()).expect("issued");
+        let issued = leaf_of(&old, &leaf, &list).expect("issued");
         let text = std::fs::read_to_string(&issued.certificate).expect("read");
         let key =
             KeyPair::from_pem(&std::fs::read_to_string(&issued.key).expect("read")).expect("a key");
         let wanted = BTreeSet::from_iter(list.clone());
         let today = now().expect("a clock");
         let in_days = |days: u64| today + Duration::from_secs(days * DAY);
-        assert!(old.good(&text, &wanted, &key, in_days(59)));
+        assert!(good(old.pem(), &text, &wanted, &key, in_days(59)));
         assert!(
-            !old.good(&text, &wanted, &key, in_days(61)),
+            !good(old.pem(), &text, &wanted, &key, in_days(61)),
             "renewed at 60 days"
         );
-        assert!(!old.good(&text, &wanted, &key, today - Duration::from_secs(DAY)));
-        assert!(!new.good(&text, &wanted, &key, today));
-        assert!(new.issue(&leaf, &list, ours()).expect("issued").changed);
+        assert!(!good(
+            old.pem(),
+            &text,
+            &wanted,
+            &key,
+            today - Duration::from_secs(DAY)
+        ));
+        assert!(!good(new.pem(), &text, &wanted, &key, today));
+        assert!(leaf_of(&new, &leaf, &list).expect("issued").changed);
     }
 
     #[test]
@@ -592,7 +673,7 @@ mod tests {
     fn a_certificate_without_a_name_is_refused() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let ca = Authority::open_or_create(&folder.path().join("ca"), "Example").expect("a CA");
-        let error = ca.issue(&folder.path().join("x"), &names(&["", " "]), ours());
+        let error = leaf_of(&ca, &folder.path().join("x"), &names(&["", " "]));
         assert_eq!(
             error.expect_err("refused").to_string(),
             format!(

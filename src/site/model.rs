@@ -28,6 +28,28 @@ pub struct Site {
     pub aliases: BTreeMap<String, Vec<String>>,
 }
 
+impl Site {
+    /// What a host goes by that has not joined its site yet.
+    pub fn nobodys(role: &str) -> Site {
+        Site {
+            id: String::new(),
+            organisations: Vec::new(),
+            timezone: "Etc/UTC".into(),
+            keyboard: "us".into(),
+            network: BTreeMap::from([(role.to_owned(), Network::Dhcp {})]),
+            admin: Person {
+                name: String::new(),
+                full_name: String::new(),
+                password_hash: String::new(),
+                ssh_keys: Vec::new(),
+            },
+            people: Vec::new(),
+            disabled: Vec::new(),
+            aliases: BTreeMap::new(),
+        }
+    }
+}
+
 /// A company or a part of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -17,6 +17,8 @@ pub enum Refusal {
         "some of that is not UTF-8; set the terminal to UTF-8, or leave letters with accents out"
     )]
     NotUtf8,
+    #[error("a join token has 64 hexadecimal digits; `muster up` draws one for each site")]
+    Token,
     #[error("answer yes or no")]
     YesOrNo,
     #[error("`{value}` is none of the choices: {choices}")]

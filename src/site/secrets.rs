@@ -11,6 +11,8 @@ const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 #[derive(Debug, Clone)]
 pub struct Secrets {
     root: PathBuf,
+    /// Whether what is missing is drawn here; else it is somebody else's to give.
+    draws: bool,
 }
 
 /// Why a secret is not there.
@@ -30,6 +32,9 @@ pub enum SecretError {
     /// The kernel gives no random numbers.
     #[error("the kernel gives no random numbers: {0}")]
     Random(getrandom::Error),
+    /// Nobody has given it to this host.
+    #[error("the lead has not given this host the secret {0}, which none of its tasks should read")]
+    NotGiven(String),
     /// A secret file without content.
     #[error("secret {0} is empty; restore it, or remove it to have a new one drawn")]
     Empty(PathBuf),
@@ -43,7 +48,15 @@ impl Secrets {
             path: root.clone(),
             error,
         })?;
-        Ok(Secrets { root })
+        Ok(Secrets { root, draws: true })
+    }
+
+    /// The same, with nothing in it but what this host was given.
+    pub fn given(self) -> Secrets {
+        Secrets {
+            draws: false,
+            ..self
+        }
     }
 
     /// Where the secret of this name stands, for example `office/postgresql/admin`.
@@ -66,9 +79,20 @@ impl Secrets {
         if let Some(secret) = self.get(name)? {
             return Ok(secret);
         }
+        if !self.draws {
+            return Err(SecretError::NotGiven(name.into()));
+        }
         let secret = draw(spec.length as usize)?;
         self.store(name, &secret)?;
         Ok(secret)
+    }
+
+    /// Keeps a secret that was drawn elsewhere.
+    pub fn keep(&self, name: &str, secret: &str) -> Result<(), SecretError> {
+        match self.get(name)? {
+            Some(known) if known == secret => Ok(()),
+            _ => self.store(name, secret),
+        }
     }
 
     /// The secret of this name, if it is there.

@@ -3,13 +3,14 @@
 use super::file::File;
 use super::{Act, ActionError, Found, Surroundings, io, run};
 use crate::bringup::places::Places;
-use crate::site::authority::Authority;
+use crate::site::authority::Signs;
 use crate::site::trust::{self, Folders};
 use std::path::Path;
 
-/// Makes the CA and installs its certificate.
-#[derive(Debug)]
+/// Makes the CA where it is this host's, and installs its certificate.
 pub struct SiteAuthority<'a> {
+    /// Who signs.
+    pub signer: &'a dyn Signs,
     /// Where things are.
     pub places: &'a Places,
     /// Named in the certificate.
@@ -27,10 +28,7 @@ impl Act for SiteAuthority<'_> {
     /// The copies stand before update-ca-certificates(8) has told all programs of them: where
     /// that may have been cut short, they say nothing.
     fn check(&self, _around: &Surroundings, stale: bool) -> Result<Found, ActionError> {
-        let made = self.places.authority().join("ca.pem");
-        let Ok(pem) = std::fs::read(made) else {
-            return Ok(Found::Wanting("there is no site CA yet".into()));
-        };
+        let pem = self.signer.ca()?.into_bytes();
         let mut copies = self.copies().into_iter();
         let other = copies.find(|path| std::fs::read(path).map_or(true, |copy| copy != pem));
         Ok(match other {
@@ -44,11 +42,11 @@ impl Act for SiteAuthority<'_> {
     /// there is more to do than to add this one. A copy that is written anew is a file again, which
     /// it takes for a new one: it makes a link of it and the names by which OpenSSL finds it.
     fn apply(&self, around: &Surroundings, stale: bool) -> Result<(), ActionError> {
-        let authority = Authority::open_or_create(&self.places.authority(), self.organisation)?;
+        let pem = self.signer.ca()?;
         let write = |path: &Path| {
             let file = File {
                 path: &path.display().to_string(),
-                content: authority.pem(),
+                content: &pem,
                 mode: "0644",
                 owner: "0:0",
             };

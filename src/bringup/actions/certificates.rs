@@ -1,12 +1,16 @@
 //! The certificates of a service, issued by the site CA and renewed in time.
 
 use super::{Act, ActionError, Found, Surroundings};
-use crate::site::authority::Authority;
-use std::path::{Path, PathBuf};
+use crate::site::authority::{self, Signs};
+use std::path::PathBuf;
 
 /// One certificate.
 #[derive(Debug, Clone)]
 pub struct Leaf {
+    /// Whose.
+    pub service: String,
+    /// Which of its.
+    pub name: String,
     /// Where it goes.
     pub directory: PathBuf,
     /// DNS names.
@@ -16,21 +20,17 @@ pub struct Leaf {
 }
 
 /// Issues what is missing, renews what is old.
-#[derive(Debug)]
 pub struct Certificates<'a> {
-    /// Folder of the site CA.
-    pub authority: &'a Path,
-    /// Named in the CA, should it be missing.
-    pub organisation: &'a str,
+    /// Who signs.
+    pub signer: &'a dyn Signs,
     /// All certificates of the service.
     pub leaves: &'a [Leaf],
 }
 
 impl Act for Certificates<'_> {
     fn check(&self, _around: &Surroundings, _stale: bool) -> Result<Found, ActionError> {
-        let authority = Authority::open_or_create(self.authority, self.organisation)?;
         for leaf in self.leaves {
-            if !authority.is_good(&leaf.directory, &leaf.names)? {
+            if !authority::is_good(self.signer, &leaf.directory, &leaf.names)? {
                 return Ok(Found::Wanting(format!(
                     "{} has no certificate for {} that is good for a month",
                     leaf.directory.display(),
@@ -42,11 +42,15 @@ impl Act for Certificates<'_> {
     }
 
     fn apply(&self, around: &Surroundings, _stale: bool) -> Result<(), ActionError> {
-        let authority = Authority::open_or_create(self.authority, self.organisation)?;
         let accounts = around.accounts()?;
         for leaf in self.leaves {
             let owner = accounts.owner(&leaf.owner)?;
-            authority.issue(&leaf.directory, &leaf.names, owner)?;
+            let wanted = authority::Leaf {
+                service: &leaf.service,
+                name: &leaf.name,
+                names: &leaf.names,
+            };
+            authority::issue(self.signer, &leaf.directory, &wanted, owner)?;
         }
         Ok(())
     }

@@ -184,22 +184,23 @@ fn a_command_is_done_when_the_other_one_says_so() {
 fn copies_of_the_site_ca_do_not_prove_that_programs_have_been_told_of_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let places = crate::bringup::places::Places::below(directory.path());
+    let own = crate::site::authority::Own {
+        folder: places.authority(),
+        organisation: "Example".into(),
+    };
     let act = authority::SiteAuthority {
+        signer: &own,
         places: &places,
         organisation: "Example",
     };
     let check = |stale| act.check(&around(), stale).expect("looked");
-    assert_eq!(
-        check(false),
-        Found::Wanting("there is no site CA yet".into())
-    );
-    std::fs::create_dir_all(places.authority()).expect("made");
-    for path in [&places.authority().join("ca.pem"), &places.ca] {
-        std::fs::write(path, "PEM").expect("written");
-    }
+    let pem = crate::site::authority::Signs::ca(&own).expect("a CA");
+    let words = format!("{} is not the site CA", places.ca.display());
+    assert_eq!(check(false), Found::Wanting(words));
+    std::fs::write(&places.ca, &pem).expect("written");
     let words = format!("{} is not the site CA", places.ca_anchor.display());
     assert_eq!(check(false), Found::Wanting(words));
-    std::fs::write(&places.ca_anchor, "PEM").expect("written");
+    std::fs::write(&places.ca_anchor, &pem).expect("written");
     assert_eq!(check(false), Found::Satisfied);
     assert_eq!(check(true), Found::Unknown, "it may have been cut short");
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::profile::probe_kinds::PROBE_KINDS;
-use crate::site::authority::Authority;
+use crate::site::authority::{Authority, Leaf, issue};
 use crate::site::durable::Owner;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -32,9 +32,12 @@ impl Trust {
             uid: nix::unistd::getuid().as_raw(),
             gid: nix::unistd::getgid().as_raw(),
         };
-        authority
-            .issue(&directory.path().join("leaf"), &names, owner)
-            .expect("a certificate");
+        let leaf = Leaf {
+            service: "server",
+            name: "server",
+            names: &names,
+        };
+        issue(&authority, &directory.path().join("leaf"), &leaf, owner).expect("a certificate");
         Trust { directory }
     }
 

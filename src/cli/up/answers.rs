@@ -7,6 +7,7 @@ use crate::cli::{Cli, report};
 use crate::machine::events::{self, Event};
 use crate::machine::folder::write_private;
 use crate::machine::{Folder, Machine, keys};
+use crate::mesh::code::Token;
 use crate::plan::Plan;
 use crate::profile::Stack;
 use crate::site::answers::{Answers, Reason};
@@ -16,6 +17,9 @@ use miette::miette;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use toml::Table;
+
+/// What the hosts that are not the lead are told.
+pub const JOIN: &str = "join.toml";
 
 /// What was settled.
 pub struct Settled {
@@ -76,6 +80,12 @@ pub fn settle(
         }
     };
     demo::add_workstation(&mut table, &key, &routes);
+    if plan.hosts.len() > 1 {
+        let join = join(&table)?;
+        let alone = Table::from_iter([("join".to_owned(), join.clone())]);
+        table.insert("join".into(), join);
+        write_private(&folder.file(JOIN), alone.to_string().as_bytes())?;
+    }
     if begun(folder, &folder.machines()?) {
         stays(folder, &table)?;
     }
@@ -93,6 +103,19 @@ pub fn settle(
         passwords: made.map(|_| passwords).or(known),
         dialogue,
     }))
+}
+
+/// What the hosts of a site know each other by: from the answers, else drawn now.
+fn join(answers: &Table) -> miette::Result<toml::Value> {
+    if let Some(join) = answers.get("join") {
+        return Ok(join.clone());
+    }
+    let token = Token::draw().map_err(|error| report::plain(error.to_string(), None))?;
+    let token = toml::Value::String(token.text());
+    Ok(toml::Value::Table(Table::from_iter([(
+        "token".to_owned(),
+        token,
+    )])))
 }
 
 /// Whether the lead has all its answers: bring-up has begun.

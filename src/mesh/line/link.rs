@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -54,6 +54,7 @@ pub struct Link {
     /// None while the line is down: what is said then is said again when it is up.
     line: Mutex<Option<mpsc::UnboundedSender<FromMember>>>,
     asked: Mutex<(u64, BTreeMap<u64, Asked>)>,
+    again: Notify,
 }
 
 /// Why a line ended.
@@ -89,7 +90,13 @@ impl Link {
         Link {
             line: Mutex::new(None),
             asked: Mutex::default(),
+            again: Notify::new(),
         }
+    }
+
+    /// Hangs up and dials again: both sides say again what holds.
+    pub fn redial(&self) {
+        self.again.notify_one();
     }
 
     /// Whether the lead can be heard.
@@ -251,6 +258,7 @@ impl Link {
         tokio::select! {
             ended = hear => ended,
             ended = say => ended,
+            () = self.again.notified() => Err(Ended::Lost("asked to dial again".into())),
         }
     }
 

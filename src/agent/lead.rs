@@ -1,0 +1,171 @@
+//! The lead's part of the mesh: it lets hosts join, tells each what it needs of the site, signs
+//! their certificates, and knows which tasks of the site are done.
+
+use super::herald::Herald;
+use super::mesh::{folder, runtime};
+use super::{AgentError, Result};
+use crate::bringup::context::Facts;
+use crate::bringup::job::taking_part;
+use crate::bringup::render::Renderer;
+use crate::bringup::run::{Executor, Observer};
+use crate::bringup::share::share;
+use crate::mesh::code::Token;
+use crate::mesh::identity::Identity;
+use crate::mesh::join::lead::{self, Candidate, Lobby, Site};
+use crate::mesh::line::Orders;
+use crate::mesh::line::hub::{Desk, Hub, Known};
+use crate::mesh::members::Members;
+use crate::plan::MESH_PORT;
+use crate::profile::Instance;
+use crate::site::authority::{Authority, Own};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// What the lead knows.
+pub struct Office {
+    facts: Arc<Facts>,
+    own: Own,
+    herald: Arc<Herald>,
+}
+
+impl Office {
+    fn authority(&self) -> std::result::Result<Authority, String> {
+        let Own {
+            folder,
+            organisation,
+        } = &self.own;
+        Authority::open_or_create(folder, organisation).map_err(|error| error.to_string())
+    }
+}
+
+impl Desk for Office {
+    fn orders(&self, role: &str) -> std::result::Result<Orders, String> {
+        let share = share(&self.facts, role).map_err(|error| error.to_string())?;
+        Ok(Orders {
+            site: share.site,
+            addresses: self.facts.addresses.clone(),
+            secrets: share.secrets,
+        })
+    }
+
+    fn sign(
+        &self,
+        role: &str,
+        service: &str,
+        name: &str,
+        public_key: &[u8],
+    ) -> std::result::Result<String, String> {
+        let runs =
+            self.facts.stack.roles.iter().any(|known| {
+                known.name == role && known.services.iter().any(|known| known == service)
+            });
+        if !runs {
+            return Err(format!("{role} does not run {service}"));
+        }
+        let instance = Instance {
+            role: role.to_owned(),
+            service: service.to_owned(),
+        };
+        let renderer = Renderer::new(Arc::clone(&self.facts));
+        let mut names = renderer
+            .certificate_names(&instance)
+            .map_err(|error| error.to_string())?;
+        let names = names
+            .remove(name)
+            .ok_or_else(|| format!("{instance} has no certificate {name}"))?;
+        let signed = self.authority()?.certify(public_key, &names, None);
+        signed.map_err(|error| error.to_string())
+    }
+
+    fn note(&self, words: &str) {
+        Observer::note(&*self.herald, words);
+    }
+}
+
+impl Site for Office {
+    // Nobody can be asked yet: only hosts with a token join.
+    async fn confirm(&self, _: &Candidate) -> bool {
+        false
+    }
+
+    fn certify(
+        &self,
+        role: &str,
+        public_key: &[u8],
+    ) -> std::result::Result<(String, String), String> {
+        let authority = self.authority()?;
+        let names = [
+            self.facts.fqdn(role),
+            role.to_owned(),
+            self.facts.address(role).to_owned(),
+        ];
+        let identity = format!("muster:{}/{role}", self.facts.site.id);
+        let certificate = authority
+            .certify(public_key, &names, Some(&identity))
+            .map_err(|error| error.to_string())?;
+        Ok((certificate, authority.pem().to_owned()))
+    }
+}
+
+/// The lead's end of all that its hosts say.
+pub fn open(facts: &Arc<Facts>, own: Own, herald: &Arc<Herald>) -> Result<Arc<Lobby<Office>>> {
+    let places = &facts.places;
+    let identity = Identity::open_or_create(&folder(places)).map_err(AgentError::mesh)?;
+    let members = Members::open(&folder(places)).map_err(AgentError::mesh)?;
+    let token = super::mesh::token(places)?;
+    let office = Office {
+        facts: Arc::clone(facts),
+        own,
+        herald: Arc::clone(herald),
+    };
+    let tasks = facts
+        .plan
+        .tasks
+        .iter()
+        .filter(|task| taking_part(facts, task));
+    let tasks = tasks.map(|task| Known {
+        id: &task.id,
+        role: &task.instance.role,
+        after: &task.after,
+    });
+    let hub = Hub::new(tasks, office);
+    let roles = facts.plan.hosts.iter().map(|host| host.role.clone());
+    let known = lead::Facts {
+        site: facts.site.id.clone(),
+        lead: facts.role.clone(),
+        roles: roles.filter(|role| *role != facts.role).collect(),
+        plan: facts.plan.digest.clone(),
+    };
+    let token = token.map(|text| Token::parse(&text)).transpose();
+    let token = token.map_err(AgentError::mesh)?;
+    Ok(Lobby::new(known, &identity, members, token, hub)?)
+}
+
+/// Listens for as long as the host is up, and tells the lead's own tasks what they wait for.
+pub fn attend(
+    lobby: Arc<Lobby<Office>>,
+    executor: Arc<Executor>,
+    herald: Arc<Herald>,
+    ring: impl Fn() + Send + 'static,
+) -> Result<()> {
+    let facts = Arc::clone(executor.facts());
+    let identity = Identity::open_or_create(&folder(&facts.places)).map_err(AgentError::mesh)?;
+    super::mesh::thread("lead", move || {
+        let ended = runtime().and_then(|runtime| {
+            runtime.block_on(async {
+                let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, MESH_PORT));
+                let listener = TcpListener::bind(everywhere).await?;
+                let follow = lobby.hub().follow(&facts.role, |done, undone| {
+                    executor.others(&done, &undone);
+                    ring();
+                    true
+                });
+                tokio::join!(follow, lobby.serve(listener, &identity)).1
+            })
+        });
+        if let Err(error) = ended {
+            Observer::note(&*herald, &format!("no host can join or be heard: {error}"));
+        }
+    })
+}
