@@ -1,6 +1,6 @@
 //! A member's part of the mesh: it joins, keeps what the lead tells it, and keeps the line.
 
-use super::mesh::{folder, runtime, thread, token};
+use super::mesh::{folder, is_task, runtime, thread, token};
 use super::{AgentError, Result, at};
 use crate::bringup::board::TaskStand;
 use crate::bringup::places::Places;
@@ -153,7 +153,11 @@ impl Host for Member {
             .tasks
             .iter()
             .filter(|(_, task)| task.stand == TaskStand::Done);
-        done.map(|(id, _)| id.clone()).collect()
+        let facts = executor.facts();
+        done.map(|(id, _)| id)
+            .filter(|id| is_task(facts, id))
+            .cloned()
+            .collect()
     }
 
     fn orders(&self, orders: Orders) {

@@ -1,6 +1,7 @@
 //! What lead and members have in common on a host.
 
 use super::{AgentError, Result, at};
+use crate::bringup::context::Facts;
 use crate::bringup::places::Places;
 use crate::bringup::run::{Moment, Observer};
 use crate::mesh::join::lead::Lobby;
@@ -60,8 +61,13 @@ pub struct Teller {
     pub herald: Arc<Herald>,
     /// The others.
     pub mesh: Mesh,
-    /// This host.
-    pub role: String,
+    /// What is known of this host.
+    pub facts: Arc<Facts>,
+}
+
+/// Whether a job is a task of the plan, which others may wait for: a host's own are nobody's.
+pub fn is_task(facts: &Facts, id: &str) -> bool {
+    facts.plan.tasks.iter().any(|task| task.id == id)
 }
 
 impl Observer for Teller {
@@ -71,10 +77,13 @@ impl Observer for Teller {
 
     fn settled(&self, id: &str) {
         self.herald.settled(id);
+        if !is_task(&self.facts, id) {
+            return;
+        }
         let task = BTreeSet::from([id.to_owned()]);
         match &self.mesh {
             Mesh::Alone => {}
-            Mesh::Lead(lobby) => lobby.hub().tell(&self.role, &task, true),
+            Mesh::Lead(lobby) => lobby.hub().tell(&self.facts.role, &task, true),
             Mesh::Member(link) => link.tell(task, true),
         }
     }

@@ -80,7 +80,7 @@ fn executor(
     let teller = Teller {
         herald: Arc::clone(herald),
         mesh,
-        role: facts.role.clone(),
+        facts: Arc::clone(&facts),
     };
     let board = Arc::new(Board::default());
     let executor = Executor::new(facts, journal, board, options, Arc::new(teller), signer);

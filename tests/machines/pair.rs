@@ -122,6 +122,17 @@ pub fn hosts_reach_each_other_by_name() {
     }
     println!("[pair] each reaches the other by name");
 
+    // The one has joined the site of the other: it has its domain, its authority and its secrets.
+    let record = "sudo -n true 2>/dev/null; cat /var/lib/muster/status.json";
+    let status = pair.on("edge", record).expect("a status");
+    assert!(status.contains("edge.example.org"), "{status}");
+    let trusted = |host: &str| pair.on(host, "sha256sum < /etc/ssl/certs/muster-site-ca.pem");
+    assert_eq!(
+        trusted("core").expect("trusted"),
+        trusted("edge").expect("trusted")
+    );
+    println!("[pair] both are of one site");
+
     // What the outside is here: this computer, by the address that QEMU gives it.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its number").port();

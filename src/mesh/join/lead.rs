@@ -205,7 +205,8 @@ impl<S: Site + 'static> Lobby<S> {
             // Whoever looks at every port is not worth a line.
             Ok(Err(_)) | Err(_) => return,
         };
-        let from = from.ip();
+        // Of IPv4 as of IPv6.
+        let from = from.ip().to_canonical();
         let away = match self.hear(&mut stream).await {
             Ok(ToLead::Hello { protocol, plan }) => {
                 let role = match self.known(&stream, protocol, &plan) {
