@@ -17,7 +17,7 @@ use muster::mesh::line::hub::{Desk, Hub, Known};
 use muster::mesh::line::link::{self, Call, Link};
 use muster::mesh::line::{Orders, Rhythm};
 use muster::mesh::members::Members;
-use muster::site::{Person, Site as Answers};
+use muster::site::Site as Answers;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -70,22 +70,7 @@ impl Desk for Paper {
     fn orders(&self, role: &str) -> Result<Orders, String> {
         let secrets = (0..20).map(|number| (format!("{role}/secret{number}"), "s".repeat(32)));
         Ok(Orders {
-            site: Answers {
-                id: "5".repeat(32),
-                organisations: Vec::new(),
-                timezone: "Etc/UTC".into(),
-                keyboard: "us".into(),
-                network: Default::default(),
-                admin: Person {
-                    name: "admin".into(),
-                    full_name: "Administrator".into(),
-                    password_hash: String::new(),
-                    ssh_keys: Vec::new(),
-                },
-                people: Vec::new(),
-                disabled: Vec::new(),
-                aliases: Default::default(),
-            },
+            site: Answers::nobodys(role),
             addresses: Default::default(),
             secrets: secrets.collect(),
         })

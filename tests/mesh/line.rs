@@ -177,12 +177,28 @@ async fn a_member_works_on_without_its_lead_and_reports_when_it_is_back() {
     edge.does("edge/a");
     edge.does("edge/b");
     assert!(files.agent.others.lock().unwrap().is_empty());
+    let mut lead = lead.again().await;
+    files.hears(&["edge/b"]).await;
+    // What was done stays so while its host is not heard of, and not when it says otherwise.
+    lead.stop();
+    until("the lines are down", || {
+        !edge.link.is_up() && !files.link.is_up()
+    })
+    .await;
+    edge.agent.done.lock().unwrap().remove("edge/b");
+    assert_eq!(*files.agent.others.lock().unwrap(), set(&["edge/b"]));
     let lead = lead.again().await;
+    files.hears(&[]).await;
+    edge.does("edge/b");
     files.hears(&["edge/b"]).await;
     lead.lobby.hub().tell("core", &set(&["core/a"]), true);
     edge.hears(&["core/a"]).await;
     for member in [&edge, &files] {
-        assert_eq!(member.agent.orders.lock().unwrap().len(), 2, "told again");
+        assert_eq!(
+            member.agent.orders.lock().unwrap().len(),
+            3,
+            "told each time"
+        );
         let notes = member.agent.notes.lock().unwrap();
         assert!(
             notes.iter().any(|note| note.contains("the lead at")),
@@ -207,7 +223,13 @@ async fn a_cut_line_is_dialled_again_and_nothing_is_lost() {
     cable.mend();
     files.hears(&["edge/b"]).await;
     edge.hears(&["core/a"]).await;
-    // What it does not speak of after a break is not done: its disk was put back.
+    // A task of the lead's that is made again meanwhile is not done,
+    cable.cut();
+    until("it is down", || !edge.link.is_up()).await;
+    lead.lobby.hub().tell("core", &set(&["core/a"]), false);
+    cable.mend();
+    edge.hears(&[]).await;
+    // nor one of which the lead hears nothing after a break: the disk was put back.
     cable.cut();
     until("it is down", || !edge.link.is_up()).await;
     edge.agent.done.lock().unwrap().clear();

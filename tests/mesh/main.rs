@@ -12,7 +12,7 @@ use muster::mesh::join::member::{Candidate, Joined, Secret, join};
 use muster::mesh::line::hub::{Desk, Hub, Known};
 use muster::mesh::line::{Orders, Rhythm};
 use muster::mesh::members::Members;
-use muster::site::{Person, Site as Answers};
+use muster::site::Site as Answers;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -63,7 +63,7 @@ impl Desk for Paper {
     fn orders(&self, role: &str) -> Result<Orders, String> {
         let secret = (format!("{role}/secret"), format!("only for {role}"));
         Ok(Orders {
-            site: answers(),
+            site: Answers::nobodys(role),
             addresses: [("core".to_owned(), "127.0.0.1".to_owned())].into(),
             secrets: [secret].into(),
         })
@@ -78,25 +78,6 @@ impl Desk for Paper {
 
     fn note(&self, words: &str) {
         self.0.notes.lock().unwrap().push(words.to_owned());
-    }
-}
-
-fn answers() -> Answers {
-    Answers {
-        id: "5".repeat(32),
-        organisations: Vec::new(),
-        timezone: "Etc/UTC".into(),
-        keyboard: "us".into(),
-        network: Default::default(),
-        admin: Person {
-            name: "admin".into(),
-            full_name: "Administrator".into(),
-            password_hash: String::new(),
-            ssh_keys: Vec::new(),
-        },
-        people: Vec::new(),
-        disabled: Vec::new(),
-        aliases: Default::default(),
     }
 }
 

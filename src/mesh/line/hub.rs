@@ -47,8 +47,9 @@ pub struct Presence {
 
 #[derive(Default)]
 struct State {
-    /// Task → whose it is.
-    done: BTreeMap<Arc<str>, String>,
+    /// Task → whether it is done, as its host said last; nothing of one that has not spoken since
+    /// this lead was started.
+    words: BTreeMap<Arc<str>, bool>,
     /// Role → every change since this lead was started of what its tasks wait for.
     changes: BTreeMap<String, Vec<Change>>,
     hosts: BTreeMap<String, Presence>,
@@ -70,10 +71,8 @@ impl State {
 pub struct Hub<D> {
     desk: D,
     rhythm: Rhythm,
-    /// Task → role whose task it is.
-    owners: BTreeMap<String, String>,
-    /// Role → tasks of other hosts that its tasks wait for.
-    waits: BTreeMap<String, BTreeSet<String>>,
+    /// Role → its tasks.
+    own: BTreeMap<String, BTreeSet<String>>,
     /// Task → roles whose tasks wait for it.
     waiters: BTreeMap<String, BTreeSet<String>>,
     state: Mutex<State>,
@@ -94,32 +93,28 @@ pub struct Known<'a> {
 impl<D: Desk> Hub<D> {
     /// A hub for these tasks of the plan.
     pub fn new<'a>(tasks: impl Iterator<Item = Known<'a>>, desk: D) -> Hub<D> {
-        let mut owners = BTreeMap::new();
-        let mut after = Vec::new();
-        for task in tasks {
-            owners.insert(task.id.to_owned(), task.role.to_owned());
-            after.push((task.role.to_owned(), task.after));
+        let tasks: Vec<Known<'a>> = tasks.collect();
+        let mut own: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for task in &tasks {
+            let own = own.entry(task.role.to_owned()).or_default();
+            own.insert(task.id.to_owned());
         }
-        let mut waits: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut waiters: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (role, after) in after {
-            for id in after {
-                if owners.get(id).is_some_and(|owner| *owner != role) {
-                    waits.entry(role.clone()).or_default().insert(id.clone());
-                    waiters.entry(id.clone()).or_default().insert(role.clone());
-                }
+        for task in &tasks {
+            let others = task.after.iter().filter(|id| !own[task.role].contains(*id));
+            for id in others {
+                let waiters = waiters.entry(id.clone()).or_default();
+                waiters.insert(task.role.to_owned());
             }
         }
-        let roles: BTreeSet<&String> = owners.values().collect();
-        let bells = roles
-            .into_iter()
+        let bells = own
+            .keys()
             .map(|role| (role.clone(), watch::Sender::new(())));
         Hub {
             desk,
             rhythm: Rhythm::default(),
             bells: bells.collect(),
-            owners,
-            waits,
+            own,
             waiters,
             state: Mutex::default(),
         }
@@ -158,18 +153,12 @@ impl<D: Desk> Hub<D> {
         let mut strange = 0;
         let mut concerned = BTreeSet::new();
         for task in tasks {
-            if self.owners.get(task).is_none_or(|owner| owner != role) {
+            if self.own.get(role).is_none_or(|own| !own.contains(task)) {
                 strange += 1;
                 continue;
             }
             let task: Arc<str> = Arc::from(task.as_str());
-            let changed = match done {
-                true => state
-                    .done
-                    .insert(Arc::clone(&task), role.to_owned())
-                    .is_none(),
-                false => state.done.remove(&task).is_some(),
-            };
+            let changed = state.words.insert(Arc::clone(&task), done) != Some(done);
             for role in self
                 .waiters
                 .get(&*task)
@@ -194,29 +183,17 @@ impl<D: Desk> Hub<D> {
         }
     }
 
-    /// What a member says is all that it has done: what it said before and does not say now is
-    /// not done.
+    /// What a member says is all that it has done: what it does not say is not done, whoever
+    /// was told otherwise, and by which lead.
     fn tell_all(&self, role: &str, tasks: &BTreeSet<String>) {
-        let gone: BTreeSet<String> = {
-            let state = self.state();
-            let own = state.done.iter().filter(|(_, owner)| *owner == role);
-            own.map(|(task, _)| task.to_string())
-                .filter(|task| !tasks.contains(task))
-                .collect()
-        };
-        self.tell(role, &gone, false);
+        let own = self.own.get(role).into_iter().flatten();
+        let gone = own.filter(|task| !tasks.contains(*task)).cloned();
+        self.tell(role, &gone.collect(), false);
         self.tell(role, tasks, true);
     }
 
-    /// Which of the tasks that a role waits for are done, and how many changes that covers.
-    fn awaited(&self, role: &str) -> (BTreeSet<String>, usize) {
-        let state = self.state();
-        let waits = self.waits.get(role).into_iter().flatten();
-        let done = waits.filter(|id| state.done.contains_key(id.as_str()));
-        (done.cloned().collect(), state.changes(role).len())
-    }
-
-    /// What has changed of it since; the last word on each task.
+    /// What has changed for a role since so many changes, the last word on each task, and how
+    /// many there are now.
     fn news(&self, role: &str, since: usize) -> (BTreeSet<String>, BTreeSet<String>, usize) {
         let (mut done, mut undone) = (BTreeSet::new(), BTreeSet::new());
         let state = self.state();
@@ -231,6 +208,22 @@ impl<D: Desk> Hub<D> {
             to.insert(task.to_owned());
         }
         (done, undone, changes.len())
+    }
+
+    /// Says what has changed since.
+    async fn say_news<W>(&self, role: &str, seen: &mut usize, to: &mut W) -> Result<(), FrameError>
+    where
+        W: AsyncWrite + Unpin,
+    {
+        let (done, undone, now) = self.news(role, *seen);
+        *seen = now;
+        if !undone.is_empty() {
+            frame::write(to, &FromLead::Undone { tasks: undone }).await?;
+        }
+        if !done.is_empty() {
+            frame::write(to, &FromLead::Done { tasks: done }).await?;
+        }
+        Ok(())
     }
 
     /// Hangs up on the host of a role, which may not speak for it any more.
@@ -254,8 +247,7 @@ impl<D: Desk> Hub<D> {
         mut on_news: impl FnMut(BTreeSet<String>, BTreeSet<String>) -> bool,
     ) {
         let mut bell = self.bell(role);
-        let (mut done, mut seen) = self.awaited(role);
-        let mut undone = BTreeSet::new();
+        let (mut done, mut undone, mut seen) = self.news(role, 0);
         loop {
             let silent = done.is_empty() && undone.is_empty();
             if !silent && !on_news(done, undone) {
@@ -288,8 +280,8 @@ impl<D: Desk> Hub<D> {
         };
         let mut bell = self.bell(role);
         frame::write(&mut to, &FromLead::Orders { orders }).await?;
-        let (tasks, mut seen) = self.awaited(role);
-        frame::write(&mut to, &FromLead::Done { tasks }).await?;
+        let mut seen = 0;
+        self.say_news(role, &mut seen, &mut to).await?;
         let line = Line::up(self, role);
         let (answers, mut answered) = tokio::sync::mpsc::channel(16);
         let hear = async {
@@ -326,14 +318,7 @@ impl<D: Desk> Hub<D> {
                         if !line.counts() {
                             return Ok(());
                         }
-                        let (done, undone, now) = self.news(role, seen);
-                        seen = now;
-                        if !undone.is_empty() {
-                            frame::write(&mut to, &FromLead::Undone { tasks: undone }).await?;
-                        }
-                        if !done.is_empty() {
-                            frame::write(&mut to, &FromLead::Done { tasks: done }).await?;
-                        }
+                        self.say_news(role, &mut seen, &mut to).await?;
                     }
                 }
             }
