@@ -1,8 +1,10 @@
 //! Child processes: bounded in time, their last words kept, their way to repeat them shown.
 
+use crate::site::accounts::Accounts;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -177,6 +179,17 @@ impl Program {
         line
     }
 
+    /// The home of its account: libraries look there for what is the account's own, and must
+    /// not stumble over root's, which they may not read.
+    fn home(&self) -> String {
+        let Some(user) = &self.user else {
+            return "/root".into();
+        };
+        let accounts = Accounts::read(Path::new("/")).ok();
+        let home = accounts.and_then(|accounts| Some(accounts.user(user)?.home.clone()));
+        home.unwrap_or_else(|| "/".into())
+    }
+
     /// Runs it to its end.
     pub fn run(&self) -> Result<Said, ProcessError> {
         let words = self.whole();
@@ -199,7 +212,7 @@ impl Program {
                 "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             )
             .env("LANG", "C.UTF-8")
-            .env("HOME", "/root")
+            .env("HOME", self.home())
             .env("DEBIAN_FRONTEND", "noninteractive")
             .envs(&self.environment)
             .current_dir(self.directory.as_deref().unwrap_or("/"))
@@ -384,6 +397,20 @@ mod tests {
             "why\nrepeat it with: sh -c 'cat >/dev/null; echo why >&2; exit 3'   \
              # with its standard input"
         );
+    }
+
+    #[test]
+    fn a_child_of_another_account_is_at_home_there() {
+        let home = |user: Option<&str>| {
+            let program = Program {
+                user: user.map(Into::into),
+                ..Program::new(["env"])
+            };
+            program.home()
+        };
+        assert_eq!(home(None), "/root");
+        assert_eq!(home(Some("mail")), "/var/mail");
+        assert_eq!(home(Some("no-such-account")), "/");
     }
 
     #[test]

@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_program_hears_of_phases_failures_and_every_task_that_is_done() {
-        let stack = Stack::load(&Source::new(None), "starter", None).expect("a sound stack");
+        let stack = Stack::load(&Source::new(None), "office", None).expect("a sound stack");
         let plan = Plan::new(&stack);
         let (phase, id) = (&plan.phases[0], plan.tasks[0].id.clone());
         let mut file = tempfile::tempfile().expect("a file");
@@ -188,7 +188,7 @@ mod tests {
                 let text = |key: &str| line[key].as_str().expect("text").to_string();
                 assert_eq!(
                     (text("stage"), text("subject")),
-                    ("bring-up".into(), "starter".into())
+                    ("bring-up".into(), "office".into())
                 );
                 (
                     text("moment"),

@@ -32,7 +32,7 @@ pub fn rules(stack: &Stack) -> Vec<Rule> {
             let from = match port.scope {
                 Scope::Local => continue,
                 Scope::Public => BTreeSet::new(),
-                Scope::Site => dialling(stack, &instance),
+                Scope::Site => dialling(stack, &instance, &port.provides),
             };
             if port.scope == Scope::Site && from.is_empty() {
                 continue;
@@ -51,8 +51,8 @@ pub fn rules(stack: &Stack) -> Vec<Rule> {
     rules
 }
 
-/// Other roles that open connections to this instance.
-fn dialling(stack: &Stack, instance: &Instance) -> BTreeSet<String> {
+/// Other roles that open connections to this instance, for one of these provides if there are any.
+fn dialling(stack: &Stack, instance: &Instance, provides: &[String]) -> BTreeSet<String> {
     let mut roles = BTreeSet::new();
     for binding in &stack.bindings {
         let dials = interfaces::find(&binding.interface).map_or(Dials::Consumer, |i| i.dials);
@@ -60,7 +60,9 @@ fn dialling(stack: &Stack, instance: &Instance) -> BTreeSet<String> {
             Dials::Consumer => (&binding.consumer, &binding.provider),
             Dials::Provider => (&binding.provider, &binding.consumer),
         };
-        if to == instance && from.role != instance.role {
+        let meant = provides.is_empty()
+            || (binding.provider == *instance && provides.contains(&binding.provide));
+        if to == instance && from.role != instance.role && meant {
             roles.insert(from.role.clone());
         }
     }

@@ -56,8 +56,10 @@ const fn may(name: &'static str, summary: &'static str) -> Field {
 
 const HOST: Field = must("host", "name to connect to, as in its certificate");
 const PORT: Field = must("port", "port number");
-const SOCKET: Field = must("socket", "absolute path of a Unix socket");
-const ACCOUNT: Field = must("account", "local account that opens the socket");
+const ACCOUNT: Field = must(
+    "account",
+    "the consumer's local account, which opens the socket",
+);
 
 /// Every interface, sorted by name.
 pub const INTERFACES: &[Interface] = &[
@@ -93,8 +95,15 @@ pub const INTERFACES: &[Interface] = &[
         name: "lmtp",
         summary: "Delivery into mailboxes",
         parameters: &[ACCOUNT],
-        values: &[SOCKET],
-        same_host: true,
+        values: &[
+            must(
+                "address",
+                "`unix:/path` for one on its host, `inet:host:port` with STARTTLS for others",
+            ),
+            must("imap_host", "where what was delivered is read, over IMAPS"),
+            must("imap_port", "port number of that"),
+        ],
+        same_host: false,
         dials: Dials::Consumer,
     },
     Interface {
@@ -102,7 +111,7 @@ pub const INTERFACES: &[Interface] = &[
         summary: "Figures in the Prometheus text format",
         parameters: &[],
         values: &[
-            must("address", "`host:port` to scrape"),
+            must("address", "`host:port` to scrape, over HTTPS"),
             must("path", "path of the page, `/metrics`"),
             must("job", "name of the scrape job"),
         ],
@@ -153,7 +162,13 @@ pub const INTERFACES: &[Interface] = &[
         name: "sasl",
         summary: "Checking of passwords for another service",
         parameters: &[ACCOUNT],
-        values: &[SOCKET],
+        values: &[
+            must("kind", "`dovecot` or `cyrus`"),
+            must(
+                "path",
+                "absolute path of Dovecot's Unix socket; name of the application for Cyrus SASL",
+            ),
+        ],
         same_host: true,
         dials: Dials::Consumer,
     },

@@ -261,6 +261,9 @@ pub struct Port {
     pub scope: Scope,
     /// What for, one or two words.
     pub purpose: String,
+    /// Of a port of the site: only consumers of these provides dial it; any, when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provides: Vec<String>,
 }
 
 /// What a service offers.

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const PASSWORD: &str = "correct horse battery";
 
-/// Every prompt of the host `office` of the stack `starter`, and an answer. The second of two
+/// Every prompt of the host `office` of the stack `office`, and an answer. The second of two
 /// equal ids is the password once more.
 pub const PROMPTS: [(&str, &str, &str); 18] = [
     ("keyboard.layout", "Keyboard layout [us]: ", "us"),
@@ -123,7 +123,7 @@ pub fn questions() -> Questions {
 }
 
 pub fn stack() -> Stack {
-    Stack::load(&Source::new(None), "starter", None).expect("a sound stack")
+    Stack::load(&Source::new(None), "office", None).expect("a sound stack")
 }
 
 /// One end of a terminal line: what the console shows, and keys.

@@ -109,7 +109,7 @@ fn a_bring_up_with_power_cuts() {
     site.saw("nothing twice, no secret changed");
     contents::same(&BROUGHT_UP.contents, &contents::of(&site));
     site.saw("directory, databases, mail and configuration are those of a host without cuts");
-    site.must(&["down", "starter"]);
+    site.must(&["down", "office"]);
 }
 
 /// The power fails at random moments between power-on and the first task. The console tells

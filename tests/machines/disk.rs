@@ -31,7 +31,7 @@ fn output(program: &str, arguments: &[&str]) -> String {
 }
 
 fn image() -> String {
-    let image = images().join("out/starter/office.raw");
+    let image = images().join("out/office/office.raw");
     image.to_str().expect("UTF-8").to_owned()
 }
 
@@ -193,7 +193,7 @@ fn the_tree_is_the_one_that_apt_and_dpkg_make_of_the_same_packages() {
     let peer = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer");
     let peer = peer.to_str().expect("UTF-8");
     image();
-    let lock = images().join("starter/muster.lock");
+    let lock = images().join("office/muster.lock");
     output(
         peer,
         &["archive", lock.to_str().expect("UTF-8"), &at("pool")],

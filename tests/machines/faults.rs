@@ -180,7 +180,7 @@ pub fn break_everything(site: &Site) {
         let end = format!("all green after: {what}");
         // Asked for, and not when the agent next looks by itself.
         wait(&end, Duration::from_secs(600), || {
-            let verified = site.run(&["verify", "starter"]);
+            let verified = site.run(&["verify", "office"]);
             verified.status.success().then_some(())
         });
         site.saw(&end);

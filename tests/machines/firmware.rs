@@ -27,7 +27,7 @@ pub fn start_elsewhere(site: &Site) -> Recording {
         "--cpus",
         "4",
     ];
-    let up = ["up", "starter", "--no-input", "--out", "out"];
+    let up = ["up", "office", "--no-input", "--out", "out"];
     site.must(&[&up[..], &hardware].concat());
     let recording = traffic::record(site);
     site.must(&[&up[..], &["--wait"]].concat());
@@ -56,16 +56,16 @@ fn a_loader_that_nobody_signed_and_a_disk_that_is_too_small_are_refused() {
         .prefix("muster-test-")
         .tempdir_in("/var/tmp")
         .expect("a folder");
-    let image = folder.path().join("starter/office.raw");
-    fs::create_dir(folder.path().join("starter")).expect("a folder");
-    let original = images().join("out/starter/office.raw");
+    let image = folder.path().join("office/office.raw");
+    fs::create_dir(folder.path().join("office")).expect("a folder");
+    let original = images().join("out/office/office.raw");
     run("cp", &["--sparse=always", &text(&original), &text(&image)]);
     tamper(&image, folder.path());
 
     let out = text(folder.path());
     let up = |firmware: &str| {
         let hardware = ["--firmware", firmware, "--cpus", "1"];
-        let always = ["up", "starter", "--no-input", "--out", &out];
+        let always = ["up", "office", "--no-input", "--out", &out];
         site.must(&[&always[..], &hardware].concat());
     };
     let serial = site.folder().join("office/serial.log");
@@ -77,7 +77,7 @@ fn a_loader_that_nobody_signed_and_a_disk_that_is_too_small_are_refused() {
     });
     let refused = said();
     assert!(!refused.contains("Welcome to GRUB"), "{refused}");
-    site.must(&["down", "starter", "--grace", "1"]);
+    site.must(&["down", "office", "--grace", "1"]);
     site.saw("Secure Boot refuses the changed loader");
 
     up("uefi");
@@ -92,14 +92,14 @@ fn a_loader_that_nobody_signed_and_a_disk_that_is_too_small_are_refused() {
         told.contains("ssh-host-key").then_some(())
     });
     site.saw("without Secure Boot the changed loader starts the host, on one processor");
-    site.must(&["down", "starter", "--purge", "--yes", "--grace", "1"]);
+    site.must(&["down", "office", "--purge", "--yes", "--grace", "1"]);
 
     // As after `dd` to a disk that is too small.
     let file = File::options().write(true).open(&image);
     file.and_then(|file| file.set_len(6000 << 20)).expect("cut");
     site.must(&[
         "up",
-        "starter",
+        "office",
         "--no-input",
         "--out",
         &out,

@@ -30,7 +30,7 @@ pub fn more(site: &Site) {
 
 /// Answers on a port of the loopback until the process ends.
 fn serve() -> u16 {
-    let stack = Stack::load(&Source::new(None), "starter", None).expect("sound");
+    let stack = Stack::load(&Source::new(None), "office", None).expect("sound");
     let preferences = Preferences::read(&[]).expect("readable");
     let mirrors = Mirrors::choose(stack.bases.values(), &preferences);
     let base = stack.bases.values().next().expect("one");

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const BUILD: [&str; 6] = ["build", "starter", "--locked", "--offline", "--out", "out"];
+const BUILD: [&str; 6] = ["build", "office", "--locked", "--offline", "--out", "out"];
 
 /// What stands below `out`, but for the log.
 fn results(out: &Path) -> Vec<String> {
@@ -20,7 +20,7 @@ fn results(out: &Path) -> Vec<String> {
         .filter_map(Result::ok)
         .map(|entry| entry.path().strip_prefix(out).expect("below").to_owned())
         .map(|path| path.to_string_lossy().into_owned())
-        .filter(|path| !path.contains(".building") && !path.ends_with(".log") && path != "starter")
+        .filter(|path| !path.contains(".building") && !path.ends_with(".log") && path != "office")
         .collect();
     found.sort();
     found
@@ -97,10 +97,7 @@ fn a_build_stopped_anywhere_leaves_no_half_image_and_the_next_one_without_root_i
 
 /// The qcow2 holds the disk of the raw image, kernel and initial RAM filesystem are the same.
 fn is_as_roots(user: &User) {
-    let (ours, theirs) = (
-        images().join("out/starter"),
-        user.home().join("out/starter"),
-    );
+    let (ours, theirs) = (images().join("out/office"), user.home().join("out/office"));
     let check = Command::new("qemu-img")
         .arg("check")
         .arg(theirs.join("office.qcow2"))

@@ -32,7 +32,7 @@ fn same(one: File, other: &Path) -> bool {
     compared.status().expect("cmp starts").success()
 }
 
-const BUILD: [&str; 5] = ["build", "starter", "--locked", "--offline", "--out"];
+const BUILD: [&str; 5] = ["build", "office", "--locked", "--offline", "--out"];
 
 #[test]
 fn a_build_does_again_what_it_must_and_the_layers_do_not_show_in_the_image() {
@@ -41,10 +41,10 @@ fn a_build_does_again_what_it_must_and_the_layers_do_not_show_in_the_image() {
     let out = folder.path().join("out");
     let out = out.to_str().expect("UTF-8");
     let first = [&BUILD[..], &[out]].concat();
-    let image = format!("{out}/starter/office.raw");
+    let image = format!("{out}/office/office.raw");
     cache.says(&first);
     let read = File::open(&image).expect("it stands");
-    assert!(same(read, &images().join("out/starter/office.raw")));
+    assert!(same(read, &images().join("out/office/office.raw")));
     println!("[layers] with another cache, in another folder: the same bits");
 
     // The image that is there would be made from the same.
@@ -71,7 +71,7 @@ fn a_build_does_again_what_it_must_and_the_layers_do_not_show_in_the_image() {
 
     // Back to what it was: the disk that stands becomes the next one, with the same bits.
     let inode = || fs::metadata(&image).expect("it stands").ino();
-    let original = images().join("out/starter/office.raw");
+    let original = images().join("out/office/office.raw");
     let before = inode();
     cache.says(&first);
     assert_eq!(inode(), before, "it was written anew");
@@ -116,12 +116,12 @@ fn a_build_does_again_what_it_must_and_the_layers_do_not_show_in_the_image() {
 fn an_image_is_what_its_lock_says_and_one_that_was_written_to_is_not() {
     let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
     let cache = Cache::below(folder.path());
-    let original = images().join("out/starter/office.raw");
+    let original = images().join("out/office/office.raw");
     let whole = cache.muster(&[
         "verify-image",
         original.to_str().unwrap(),
         "--lock",
-        "starter/muster.lock",
+        "office/muster.lock",
     ]);
     let said = String::from_utf8_lossy(&whole.stdout).into_owned();
     assert!(
@@ -173,7 +173,7 @@ fn an_image_is_what_its_lock_says_and_one_that_was_written_to_is_not() {
         .arg("::/EFI/BOOT/more.efi")
         .status();
     assert!(added.expect("mcopy starts").success());
-    let lock = images().join("starter/muster.lock");
+    let lock = images().join("office/muster.lock");
     let found = cache.muster(&[
         "verify-image",
         image.to_str().unwrap(),

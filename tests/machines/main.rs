@@ -1,4 +1,4 @@
-//! What only running machines can prove. Boots the stack `starter` in QEMU.
+//! What only running machines can prove. Boots the stack `office` in QEMU.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 

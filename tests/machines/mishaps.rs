@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What is common to all builds here.
-const BUILD: [&str; 5] = ["build", "starter", "--locked", "--offline", "--out"];
+const BUILD: [&str; 5] = ["build", "office", "--locked", "--offline", "--out"];
 /// Bytes of a mebibyte.
 const MIB: u64 = 1 << 20;
 /// In a filesystem of `$1` bytes at `$2`, with the cache of everybody's packages `$3`: builds,
@@ -20,22 +20,22 @@ const MIB: u64 = 1 << 20;
 const FULL: &str = "\
     size=$1 place=$2 packages=$3 muster=$4\n\
     mount -t tmpfs -o size=$size none $place\n\
-    mkdir -p $place/cache/muster $place/starter\n\
+    mkdir -p $place/cache/muster $place/office\n\
     ln -s $packages/sha256 $packages/release $place/cache/muster/\n\
-    cp starter/muster.lock $place/starter/\n\
+    cp office/muster.lock $place/office/\n\
     cd $place\n\
     export XDG_CACHE_HOME=$place/cache\n\
-    build=\"$muster build starter --locked --offline --out out\"\n\
+    build=\"$muster build office --locked --offline --out out\"\n\
     if $build 2>said; then echo built; else echo \"refused: $?\"; cat said; fi\n\
     $muster cache verify 2>&1\n\
-    echo left: $(find out -mindepth 1 ! -name '*.log' ! -path out/starter)\n\
+    echo left: $(find out -mindepth 1 ! -name '*.log' ! -path out/office)\n\
     mount -o remount,size=8g $place\n\
     $build 2>said || cat said\n\
-    echo digest: $(sed -n 's/.*\"digest\": \"\\(sha256-4MiB:[0-9a-f]*\\)\".*/\\1/p' out/starter/office.manifest.json)\n";
+    echo digest: $(sed -n 's/.*\"digest\": \"\\(sha256-4MiB:[0-9a-f]*\\)\".*/\\1/p' out/office/office.manifest.json)\n";
 
 /// The digest of the image in a folder.
 fn digest(out: &Path) -> String {
-    let path = out.join("starter/office.manifest.json");
+    let path = out.join("office/office.manifest.json");
     let text = fs::read_to_string(path).expect("a manifest");
     let manifest: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let digest = manifest["outputs"]["image"]["digest"].as_str();
@@ -85,14 +85,14 @@ pub fn killed_at_any_moment(times: u32) {
                 finished += 1;
             }
             // Its last words are spoken when the image stands already.
-            None if out.join("starter/office.manifest.json").exists() => {
+            None if out.join("office/office.manifest.json").exists() => {
                 assert_eq!(digest(&out), right);
-                let image = out.join("starter/office.raw");
+                let image = out.join("office/office.raw");
                 cache.says(&[
                     "verify-image",
                     &image.to_string_lossy(),
                     "--lock",
-                    "starter/muster.lock",
+                    "office/muster.lock",
                 ]);
                 finished += 1;
             }
@@ -140,7 +140,7 @@ pub fn killed_over_a_disk(times: u32) {
         let over = child.try_wait().expect("asked").is_some();
         let _ = child.kill();
         child.wait().expect("it ends");
-        match File::open(out.join("starter/office.raw")) {
+        match File::open(out.join("office/office.raw")) {
             Err(_) => gone += 1,
             Ok(image) => {
                 let found = digest_parts(&image).expect("readable");
@@ -157,7 +157,7 @@ pub fn killed_over_a_disk(times: u32) {
         }
         let wanted = if other { &different } else { &right };
         assert_eq!(made(other).0, *wanted, "the build after kill {time}");
-        let image = File::open(out.join("starter/office.raw")).expect("it stands");
+        let image = File::open(out.join("office/office.raw")).expect("it stands");
         assert_eq!(digest_parts(&image).expect("readable"), *wanted);
     }
     println!(

@@ -71,9 +71,9 @@ impl User {
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
         let cache = cache.unwrap_or_else(|| home().join(".cache"));
-        let lock = images().join("starter/muster.lock");
-        fs::create_dir_all(self.home().join("starter")).expect("made");
-        fs::copy(lock, self.home().join("starter/muster.lock")).expect("copied");
+        let lock = images().join("office/muster.lock");
+        fs::create_dir_all(self.home().join("office")).expect("made");
+        fs::copy(lock, self.home().join("office/muster.lock")).expect("copied");
         let mut command = Command::new("unshare");
         command
             .args(["--mount", "sh", "-ec", ENTER, "sh"])

@@ -1,4 +1,4 @@
-//! One site of the stack `starter`, as a person has it on a workstation: its own state folder,
+//! One site of the stack `office`, as a person has it on a workstation: its own state folder,
 //! machines started and stopped by the `muster` command.
 
 use crate::contents::{self, Contents};
@@ -28,18 +28,18 @@ fn again() -> bool {
 
 fn build(base: &str, choice: &[&str]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(base);
-    if again() && folder.join("out/starter/office.manifest.json").is_file() {
+    if again() && folder.join("out/office/office.manifest.json").is_file() {
         return folder;
     }
     std::fs::create_dir_all(&folder).expect("the folder for images can be made");
     let status = Command::new(MUSTER)
         .current_dir(&folder)
-        .args(["build", "starter", "--base", base, "--out", "out"])
+        .args(["build", "office", "--base", base, "--out", "out"])
         .args(choice)
         .stdin(Stdio::null())
         .status()
         .expect("muster starts");
-    assert!(status.success(), "muster build starter failed");
+    assert!(status.success(), "muster build office failed");
     folder
 }
 
@@ -47,7 +47,7 @@ fn build(base: &str, choice: &[&str]) -> PathBuf {
 /// emulated processors that share a real one spend most of it on waiting for each other.
 pub const UP: [&str; 8] = [
     "up",
-    "starter",
+    "office",
     "--no-input",
     "--direct-kernel",
     "--cpus",
@@ -90,11 +90,11 @@ pub static BROUGHT_UP: LazyLock<BroughtUp> = LazyLock::new(|| {
     site.state = state.clone();
     // Which ports are taken when nobody asks for any is seen here.
     site.ports = None;
-    let up = ["up", "starter", "--no-input", "--cpus", "1", "--out", "out"];
+    let up = ["up", "office", "--no-input", "--cpus", "1", "--out", "out"];
     site.must(&[&up[..], &["--wait"]].concat());
     site.saw("bring-up ended green");
     let contents = contents::of(&site);
-    site.must(&["down", "starter"]);
+    site.must(&["down", "office"]);
     site.saw("shut down");
     std::fs::write(listed, contents::text(&contents)).expect("written");
     site.kept = true;
@@ -157,7 +157,7 @@ impl Site {
     /// A site without machines yet whose people, passwords and key are those of
     /// [`BROUGHT_UP`].
     pub fn with_same_answers(name: &'static str) -> Site {
-        let from = BROUGHT_UP.state.join("muster/starter");
+        let from = BROUGHT_UP.state.join("muster/office");
         let site = Site::new(name);
         let to = site.folder();
         std::fs::create_dir_all(&to).expect("a folder");
@@ -193,7 +193,7 @@ impl Site {
 
     /// [`BROUGHT_UP`] with a disk over its disk, and ports of its own; not started.
     pub fn fork(name: &'static str) -> Site {
-        let from = BROUGHT_UP.state.join("muster/starter");
+        let from = BROUGHT_UP.state.join("muster/office");
         let mut site = Site::new(name);
         let to = site.folder();
         std::fs::create_dir_all(to.join("office")).expect("a folder");
@@ -247,7 +247,7 @@ impl Site {
 
     /// The folder of the stack's machines.
     pub fn folder(&self) -> PathBuf {
-        self.state.join("muster/starter")
+        self.state.join("muster/office")
     }
 
     /// `muster ARGS…` in this site.
@@ -318,7 +318,7 @@ impl Site {
         let script = quote(script);
         let sudo = ["sudo", "-S", "-p", "''", "sh", "-euc", &script];
         let mut child = self
-            .command(&[&["ssh", "starter", "office", "--"], &sudo[..]].concat())
+            .command(&[&["ssh", "office", "office", "--"], &sudo[..]].concat())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -340,7 +340,7 @@ impl Site {
 
     /// Every integration of `muster verify` by id: (green, reason).
     pub fn verify(&self) -> Vec<(String, bool, String)> {
-        let output = self.run(&["verify", "starter", "--json"]);
+        let output = self.run(&["verify", "office", "--json"]);
         let value: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("verify gave no JSON: {error}\n{}", self.tail(&output)));
         value["integrations"]
@@ -362,7 +362,7 @@ impl Site {
 
     /// What `muster status` tells a person, and its exit code.
     pub fn status(&self) -> (String, Option<i32>) {
-        let output = self.run(&["status", "starter"]);
+        let output = self.run(&["status", "office"]);
         let both = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&both).into_owned();
         (said, output.status.code())
@@ -387,7 +387,7 @@ impl Site {
     /// Waits until all is green in the agent's eyes, and then in those of `muster verify`, which
     /// costs the host more than being asked how it stands.
     pub fn comes_back(&self, what: &str, limit: Duration) {
-        let green = |command: &str| self.run(&[command, "starter"]).status.success();
+        let green = |command: &str| self.run(&[command, "office"]).status.success();
         wait(what, limit, || {
             let green = green("status") && green("verify");
             if !green {
@@ -417,7 +417,7 @@ impl Site {
 
     /// `ps --json`.
     pub fn ps(&self) -> Value {
-        serde_json::from_str(&self.must(&["ps", "starter", "--json"])).expect("JSON")
+        serde_json::from_str(&self.must(&["ps", "office", "--json"])).expect("JSON")
     }
 }
 
@@ -436,7 +436,7 @@ impl Drop for Site {
             println!("[{}] logs kept in {}", self.name, kept.display());
         }
         if !self.kept {
-            let _ = self.run(&["down", "starter", "--purge", "--yes", "--grace", "1"]);
+            let _ = self.run(&["down", "office", "--purge", "--yes", "--grace", "1"]);
             let _ = std::fs::remove_dir_all(&self.state);
         }
     }

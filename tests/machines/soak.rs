@@ -24,7 +24,7 @@ fn a_host_brought_up_without_a_cable_is_green_and_reachable_once_it_has_one() {
     site.saw("bring-up ended green");
     network::cable(&site, true);
     site.comes_back("reachable and green", Duration::from_secs(300));
-    site.must(&["down", "starter"]);
+    site.must(&["down", "office"]);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_host_whose_kernel_panics_starts_again_by_itself() {
     std::thread::sleep(Duration::from_secs(15));
     site.comes_back("every probe is green", Duration::from_secs(900));
     assert_ne!(before, site.on_host(boot));
-    site.must(&["down", "starter"]);
+    site.must(&["down", "office"]);
 }
 
 #[test]
@@ -98,5 +98,5 @@ fn wrong_clock(name: &'static str, moment: &str) {
              openssl x509 -in $leaf -noout -checkend 2592000; done",
     );
     site.saw("every integration is green with renewed certificates and the same CA");
-    site.must(&["down", "starter"]);
+    site.must(&["down", "office"]);
 }

@@ -29,7 +29,7 @@ const ROOT: &[&str] = &[
 
 /// Looks everywhere.
 pub fn look(site: &Site) {
-    let plan = site.must(&["plan", "starter", "--json"]);
+    let plan = site.must(&["plan", "office", "--json"]);
     doors(site, &plan);
     rights(site);
     secrets(site);

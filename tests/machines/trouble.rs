@@ -16,7 +16,7 @@ fn trouble_of_the_host_is_named_and_each_fault_turns_its_own_integration_red() {
     site.saw("green");
     befalls(&site);
     faults::break_everything(&site);
-    site.must(&["down", "starter"]);
+    site.must(&["down", "office"]);
 }
 
 /// All of it, on a host that is green.

@@ -27,7 +27,7 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     // In a terminal and without answers, `up` leads the person to the console.
     let up = [
         "up",
-        "starter",
+        "office",
         "--base",
         "debian-13",
         "--kernel",
@@ -135,5 +135,5 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     assert!(grown > 5500, "the data partition has only {grown} MiB");
     let organisation = site.on_host_as(PASSWORD, "cat /var/lib/muster/site.json");
     assert!(organisation.contains("Example Company"), "{organisation}");
-    site.must(&["down", "starter"]);
+    site.must(&["down", "office"]);
 }

@@ -14,7 +14,7 @@ fn unattended_bring_up_is_green_on_other_hardware_also_seen_from_outside() {
     }
     site.saw(&format!("{} integrations green on request", rows.len()));
 
-    let again = site.run(&["up", "starter", "--no-input", "--wait", "--out", "out"]);
+    let again = site.run(&["up", "office", "--no-input", "--wait", "--out", "out"]);
     assert!(again.status.success(), "a second up leaves it as it is");
 
     outside::probe(&site);
@@ -25,6 +25,6 @@ fn unattended_bring_up_is_green_on_other_hardware_also_seen_from_outside() {
     install::more(&site);
 
     let stopped = std::time::Instant::now();
-    site.must(&["down", "starter"]);
+    site.must(&["down", "office"]);
     site.saw(&format!("shut down in {} s", stopped.elapsed().as_secs()));
 }

@@ -44,7 +44,7 @@ pub fn service(top: &Table<'_>) -> Service {
         settings: BTreeMap::new(),
         secrets: secrets(top),
         certificates: certificates(top),
-        ports: ports(top),
+        ports: Vec::new(),
         provides: BTreeMap::new(),
         needs: BTreeMap::new(),
         steps: steps(&top.tables("step")),
@@ -76,6 +76,7 @@ pub fn service(top: &Table<'_>) -> Service {
     for (name, table) in top.named("provides", is_name) {
         service.provides.insert(name, provide(&table));
     }
+    service.ports = ports(top, &service.provides);
     for (name, table) in top.named("needs", is_name) {
         if service.provides.contains_key(&name) {
             table.problem(
@@ -188,7 +189,7 @@ fn certificates(top: &Table<'_>) -> BTreeMap<String, Certificate> {
     certificates
 }
 
-fn ports(top: &Table<'_>) -> Vec<Port> {
+fn ports(top: &Table<'_>, offers: &BTreeMap<String, Provide>) -> Vec<Port> {
     let mut ports = Vec::new();
     for table in top.tables("port") {
         let number = table.number("number", 1, 65535);
@@ -208,12 +209,22 @@ fn ports(top: &Table<'_>) -> Vec<Port> {
             false => choice(&table, "scope", &scope, &scopes),
         };
         let purpose = table.required("purpose");
+        let provides = table.texts("provides");
+        for name in provides.iter().filter(|name| !offers.contains_key(*name)) {
+            table.problem(
+                "provides",
+                format!("there is no [provides.{name}]"),
+                "only consumers of what is named here may dial the port".into(),
+                suggest(name, offers.keys().map(String::as_str)),
+            );
+        }
         table.done();
         ports.push(Port {
             number: number.and_then(|n| u16::try_from(n).ok()).unwrap_or(0),
             protocol,
             scope: scope.unwrap_or(Scope::Local),
             purpose,
+            provides,
         });
     }
     ports

@@ -1,4 +1,4 @@
-//! An archive of Ubuntu's shape, signed on the spot, from the packages that the stack `starter`
+//! An archive of Ubuntu's shape, signed on the spot, from the packages that the stack `office`
 //! has on Debian 13.
 
 use super::shape::{self, GONE, Placed};
@@ -124,9 +124,9 @@ fn packages() -> (PathBuf, Indexes) {
     (pool, indexes)
 }
 
-/// The packages of `starter` on Debian 13, and what Ubuntu's packages need beside them.
+/// The packages of `office` on Debian 13, and what Ubuntu's packages need beside them.
 fn debian() -> (Lock, Cache) {
-    let mut stack = Stack::load(&Source::new(None), "starter", Some("debian-13")).unwrap();
+    let mut stack = Stack::load(&Source::new(None), "office", Some("debian-13")).unwrap();
     let further = ["dhcpcd-base", "grub-efi-amd64"].map(str::to_owned);
     stack.roles[0].packages.extend(further);
     let mirrors = Mirrors::choose(stack.bases.values(), &Preferences::read(&[]).unwrap());

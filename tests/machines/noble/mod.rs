@@ -140,11 +140,11 @@ fn an_archive_of_ubuntus_shape_becomes_a_host() {
         begun.elapsed().as_secs()
     ));
 
-    desk.with_mirrors(&["lock", "starter", "--base", "ubuntu-24.04"]);
-    let lock = desk.lock("starter");
+    desk.with_mirrors(&["lock", "office", "--base", "ubuntu-24.04"]);
+    let lock = desk.lock("office");
     says_what_ubuntu_has(&lock);
     desk.saw(&format!(
-        "`starter` is locked: {} packages",
+        "`office` is locked: {} packages",
         lock.packages.len()
     ));
     is_what_apt_installs(&desk, &lock);
@@ -246,7 +246,7 @@ fn says_what_ubuntu_has(lock: &Lock) {
 /// What apt installs in an empty root when it, too, waits for updates that are being phased in.
 fn is_what_apt_installs(desk: &Desk, lock: &Lock) {
     let source = Source::new(Some(&desk.folder.join("profiles")));
-    let stack = Stack::load(&source, "starter", Some("ubuntu-24.04")).unwrap();
+    let stack = Stack::load(&source, "office", Some("ubuntu-24.04")).unwrap();
     let preferences = Preferences {
         given: desk.mirrors.to_vec(),
         ..Preferences::default()
