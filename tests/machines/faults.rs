@@ -48,8 +48,8 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         what: "dovecot takes no deliveries any more",
-        breaks: "mv /etc/dovecot/consumers/lmtp-postfix.conf /root/; systemctl restart dovecot",
-        mends: "mv /root/lmtp-postfix.conf /etc/dovecot/consumers/; systemctl restart dovecot; sleep 2; postqueue -f",
+        breaks: "mv /etc/dovecot/consumers/lmtp-office-postfix.conf /root/; systemctl restart dovecot",
+        mends: "mv /root/lmtp-office-postfix.conf /etc/dovecot/consumers/; systemctl restart dovecot; sleep 2; postqueue -f",
         red: (DELIVERY, "the queue says"),
         rests: &[SUBMISSION],
     },
