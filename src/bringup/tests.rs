@@ -55,7 +55,7 @@ fn facts(stack: Stack, site: Site, image: &str, places: Places) -> Arc<Facts> {
 
 /// What was told, in order.
 #[derive(Default)]
-struct Told(Mutex<Vec<String>>);
+pub(crate) struct Told(Mutex<Vec<String>>);
 
 impl Told {
     fn lines(&self) -> Vec<String> {
@@ -126,7 +126,7 @@ fn stack(directory: &Path, services: &[(&str, &str)]) -> Stack {
     }
 }
 
-fn executor(
+pub(crate) fn executor(
     directory: &Path,
     services: &[(&str, &str)],
     image: &str,
