@@ -142,22 +142,27 @@ fn short(text: &str) -> String {
 /// The last word of bring-up: what runs where, what does not, and how to go on.
 fn banner(status: &Status) -> String {
     let mut text = String::new();
-    let host = status.hosts.first();
-    let name = host.map_or("this host", |host| host.fqdn.as_str());
+    let names: Vec<&str> = status.hosts.iter().map(|host| host.fqdn.as_str()).collect();
+    let (name, is) = match &names[..] {
+        [] => ("this host".to_owned(), "is"),
+        [name] => ((*name).to_owned(), "is"),
+        [first @ .., last] => (format!("{} and {last}", first.join(", ")), "are"),
+    };
     text.push_str(&match status.outcome {
         status::Outcome::Green => format!(
-            "\n{name} is up: all {} integrations and services are proven.\n",
+            "\n{name} {is} up: all {} integrations and services are proven.\n",
             status.total
         ),
         _ => format!(
-            "\n{name} is not up: {} of {} integrations and services are proven.\n",
+            "\n{name} {is} not up: {} of {} integrations and services are proven.\n",
             status.proven, status.total
         ),
     });
     for route in &status.routes {
         text.push_str(&format!("  {:<40} {}\n", route.url, route.summary));
     }
-    if let Some(host) = host.filter(|host| !host.address.is_empty()) {
+    let own = status.hosts.first();
+    if let Some(host) = own.filter(|host| !host.address.is_empty()) {
         text.push_str(&format!("  address {}\n", host.address));
     }
     let failed = status

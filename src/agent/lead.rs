@@ -3,23 +3,26 @@
 
 use super::herald::Herald;
 use super::mesh::{folder, runtime};
+use super::view::View;
+use super::wake::Why;
 use super::{AgentError, Result};
 use crate::bringup::context::Facts;
 use crate::bringup::job::taking_part;
 use crate::bringup::render::Renderer;
-use crate::bringup::run::{Executor, Observer};
+use crate::bringup::run::Observer;
 use crate::bringup::share::share;
 use crate::mesh::code::Token;
 use crate::mesh::identity::Identity;
 use crate::mesh::join::lead::{self, Candidate, Lobby, Site};
 use crate::mesh::line::Orders;
 use crate::mesh::line::hub::{Desk, Hub, Known};
+use crate::mesh::line::question::{Question, Reply};
 use crate::mesh::members::Members;
 use crate::plan::MESH_PORT;
 use crate::profile::Instance;
 use crate::site::authority::{Authority, Own};
 use std::net::{Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 
 /// What the lead knows.
@@ -27,6 +30,8 @@ pub struct Office {
     facts: Arc<Facts>,
     own: Own,
     herald: Arc<Herald>,
+    /// Of the site; none before the lead has begun.
+    view: OnceLock<Arc<View>>,
 }
 
 impl Office {
@@ -78,6 +83,19 @@ impl Desk for Office {
         signed.map_err(|error| error.to_string())
     }
 
+    fn answer(&self, _: &str, question: Question, reply: Reply) {
+        match self.view.get() {
+            Some(view) => view.answer_aside(question, reply),
+            None => reply.give(Err("the lead has not begun".into())),
+        }
+    }
+
+    fn stirred(&self, _: &str) {
+        if let Some(view) = self.view.get() {
+            view.wake().ring(Why::Look);
+        }
+    }
+
     fn note(&self, words: &str) {
         Observer::note(&*self.herald, words);
     }
@@ -118,6 +136,7 @@ pub fn open(facts: &Arc<Facts>, own: Own, herald: &Arc<Herald>) -> Result<Arc<Lo
         facts: Arc::clone(facts),
         own,
         herald: Arc::clone(herald),
+        view: OnceLock::new(),
     };
     let tasks = facts
         .plan
@@ -143,13 +162,9 @@ pub fn open(facts: &Arc<Facts>, own: Own, herald: &Arc<Herald>) -> Result<Arc<Lo
 }
 
 /// Listens for as long as the host is up, and tells the lead's own tasks what they wait for.
-pub fn attend(
-    lobby: Arc<Lobby<Office>>,
-    executor: Arc<Executor>,
-    herald: Arc<Herald>,
-    ring: impl Fn() + Send + 'static,
-) -> Result<()> {
-    let facts = Arc::clone(executor.facts());
+pub fn attend(lobby: Arc<Lobby<Office>>, view: Arc<View>, herald: Arc<Herald>) -> Result<()> {
+    let facts = Arc::clone(view.executor().facts());
+    let _ = lobby.hub().desk().view.set(Arc::clone(&view));
     let identity = Identity::open_or_create(&folder(&facts.places)).map_err(AgentError::mesh)?;
     super::mesh::thread("lead", move || {
         let ended = runtime().and_then(|runtime| {
@@ -157,8 +172,8 @@ pub fn attend(
                 let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, MESH_PORT));
                 let listener = TcpListener::bind(everywhere).await?;
                 let follow = lobby.hub().follow(&facts.role, |done, undone| {
-                    executor.others(&done, &undone);
-                    ring();
+                    view.executor().others(&done, &undone);
+                    view.wake().ring(Why::Again);
                     true
                 });
                 tokio::join!(follow, lobby.serve(listener, &identity)).1

@@ -1,21 +1,25 @@
 //! A member's part of the mesh: it joins, keeps what the lead tells it, and keeps the line.
 
 use super::mesh::{folder, is_task, runtime, thread, token};
+use super::view::View;
+use super::wake::Why;
 use super::{AgentError, Result, at};
 use crate::bringup::board::TaskStand;
 use crate::bringup::places::Places;
-use crate::bringup::run::{Executor, Observer};
+use crate::bringup::run::Observer;
 use crate::mesh::code::Token;
 use crate::mesh::identity::Identity;
 use crate::mesh::join::JoinError;
 use crate::mesh::join::member::{Candidate, Joined, Secret, join};
 use crate::mesh::line::link::{Call, Host, Link};
+use crate::mesh::line::question::{Question, Reply};
 use crate::mesh::line::{Orders, Rhythm};
 use crate::mesh::members::Record;
 use crate::plan::{MESH_PORT, Plan};
 use crate::site::authority::{AuthorityError, Leaf, Signs};
 use crate::site::durable;
 use crate::site::secrets::Secrets;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -97,8 +101,7 @@ pub struct Member {
     herald: Arc<Herald>,
     /// Orders as they came last.
     orders: Mutex<Option<Orders>>,
-    executor: OnceLock<Arc<Executor>>,
-    ring: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    view: OnceLock<Arc<View>>,
 }
 
 impl Member {
@@ -108,8 +111,7 @@ impl Member {
             places: places.clone(),
             herald: Arc::clone(herald),
             orders: Mutex::new(None),
-            executor: OnceLock::new(),
-            ring: OnceLock::new(),
+            view: OnceLock::new(),
         })
     }
 
@@ -125,10 +127,9 @@ impl Member {
         }
     }
 
-    /// From now on it speaks for these tasks.
-    pub fn begin(&self, executor: &Arc<Executor>, ring: impl Fn() + Send + Sync + 'static) {
-        let _ = self.executor.set(Arc::clone(executor));
-        let _ = self.ring.set(Box::new(ring));
+    /// From now on it speaks for this host.
+    pub fn begin(&self, view: &Arc<View>) {
+        let _ = self.view.set(Arc::clone(view));
     }
 
     /// Keeps what it was told, secrets before the site: the site's file says that all is there.
@@ -145,9 +146,10 @@ impl Member {
 
 impl Host for Member {
     fn done(&self) -> BTreeSet<String> {
-        let Some(executor) = self.executor.get() else {
+        let Some(view) = self.view.get() else {
             return BTreeSet::new();
         };
+        let executor = view.executor();
         let reports = executor.board().reports();
         let done = reports
             .tasks
@@ -178,11 +180,24 @@ impl Host for Member {
     }
 
     fn others(&self, done: BTreeSet<String>, undone: BTreeSet<String>) {
-        if let Some(executor) = self.executor.get() {
-            executor.others(&done, &undone);
+        // The lead says nothing at times, to be heard.
+        if done.is_empty() && undone.is_empty() {
+            return;
         }
-        if let Some(ring) = self.ring.get() {
-            ring();
+        if let Some(view) = self.view.get() {
+            view.executor().others(&done, &undone);
+            view.wake().ring(Why::Again);
+        }
+    }
+
+    fn status(&self) -> Option<Value> {
+        self.view.get().and_then(|view| view.report())
+    }
+
+    fn answer(&self, question: Question, reply: Reply) {
+        match self.view.get() {
+            Some(view) => view.answer_aside(question, reply),
+            None => reply.give(Err("this host has not begun".into())),
         }
     }
 

@@ -14,10 +14,13 @@ pub mod partition;
 pub mod resident;
 pub mod run;
 pub mod setup;
+pub mod socket;
 pub mod sources;
 pub mod ssh;
 pub mod state;
 pub mod trouble;
+pub mod view;
+pub mod wake;
 
 use crate::bringup::journal::JournalError;
 use crate::bringup::process::ProcessError;

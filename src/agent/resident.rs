@@ -1,18 +1,19 @@
 //! What the agent does for as long as the host is up: bring-up and its retries, a probe of
-//! everything each minute, `status.json`, and `muster verify`.
+//! everything each minute, `status.json`, and the socket that answers whoever asks.
 
 use super::herald::Herald;
-use super::{AgentError, Result, at, trouble};
+use super::view::View;
+use super::wake::Why;
+use super::{AgentError, Result, at, socket, trouble};
 use crate::bringup::board::TaskStand;
 use crate::bringup::job::{Job, Work};
 use crate::bringup::run::{Executor, Moment, Observer};
+use crate::bringup::status::site::awaited;
 use crate::bringup::status::{Outcome, Status};
 use crate::plan::Task;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Between two attempts of the same probe.
@@ -34,59 +35,21 @@ const WRITE_EVERY: Duration = Duration::from_secs(2);
 /// Templates and TLS are shallow.
 const STACK: usize = 1 << 20;
 
-/// Somebody wants failed tasks tried again now.
-#[derive(Default)]
-struct Wake {
-    wanted: Mutex<bool>,
-    rung: Condvar,
-}
-
-impl Wake {
-    fn ring(&self) {
-        *lock(&self.wanted) = true;
-        self.rung.notify_all();
-    }
-
-    /// Waits until somebody rings, at most so long.
-    fn wait(&self, limit: Duration) {
-        let wanted = lock(&self.wanted);
-        let waited = self
-            .rung
-            .wait_timeout_while(wanted, limit, |wanted| !*wanted);
-        let mut wanted = match waited {
-            Ok((wanted, _)) => wanted,
-            Err(poisoned) => poisoned.into_inner().0,
-        };
-        *wanted = false;
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// Rings when failed tasks are to be tried again, or others can go on.
-pub type Bell = Arc<dyn Fn() + Send + Sync>;
+/// Between two looks at hosts that may have fallen silent.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// Lives; gives why it cannot go on. The process must end then: the other threads do not.
-/// `begin` starts what else there is to be done, and rings when other hosts have news.
+/// `begin` starts what else there is to be done.
 pub fn live(
-    executor: Arc<Executor>,
-    herald: Arc<Herald>,
-    begin: impl FnOnce(Bell) -> Result<()>,
+    view: &Arc<View>,
+    herald: &Arc<Herald>,
+    begin: impl FnOnce() -> Result<()>,
 ) -> AgentError {
-    let attended = attend(&executor, &herald).and_then(|wake| {
-        let own = Arc::clone(&wake);
-        begin(Arc::new(move || own.ring()))?;
-        Ok(wake)
-    });
-    match attended {
+    match attend(view, herald).and_then(|()| begin()) {
         Err(error) => error,
-        Ok(wake) => {
-            let error = bring_up_for_ever(&executor, &herald, &wake);
-            write_status(&executor);
+        Ok(()) => {
+            let error = bring_up_for_ever(view, herald);
+            write_status(view);
             herald.note(&error.to_string());
             error
         }
@@ -94,21 +57,16 @@ pub fn live(
 }
 
 /// Starts what happens beside bring-up.
-fn attend(executor: &Arc<Executor>, herald: &Arc<Herald>) -> Result<Arc<Wake>> {
-    let socket = executor.facts().places.socket();
-    // One left by an agent that was killed.
-    let _ = std::fs::remove_file(&socket);
-    let listener = UnixListener::bind(&socket).map_err(at(&socket))?;
-    // Whoever is on the host may ask for the truth; nothing else can be asked here.
-    std::fs::set_permissions(&socket, PermissionsExt::from_mode(0o666)).map_err(at(&socket))?;
-    let wake = Arc::new(Wake::default());
-    let own = Arc::clone(executor);
+fn attend(view: &Arc<View>, herald: &Arc<Herald>) -> Result<()> {
+    let listener = socket::open(&view.executor().facts().places.socket())?;
+    let own = Arc::clone(view);
     spawn("status", move || keep_status(&own))?;
-    let (own, told, rung) = (Arc::clone(executor), Arc::clone(herald), Arc::clone(&wake));
-    spawn("probes", move || probe_for_ever(&own, &told, &rung))?;
-    let (own, rung) = (Arc::clone(executor), Arc::clone(&wake));
-    spawn("verify", move || answer(&own, &listener, &rung))?;
-    Ok(wake)
+    let (own, told) = (Arc::clone(view), Arc::clone(herald));
+    spawn("probes", move || probe_for_ever(&own, &told))?;
+    let own = Arc::clone(view);
+    spawn("socket", move || {
+        socket::serve(&own, &listener, write_status)
+    })
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
@@ -121,56 +79,110 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 /// Runs the plan, and what has failed again every few minutes; gives why it cannot go on.
-fn bring_up_for_ever(executor: &Executor, herald: &Herald, wake: &Wake) -> AgentError {
-    let mut told: Option<Outcome> = None;
+fn bring_up_for_ever(view: &View, herald: &Herald) -> AgentError {
+    let executor = view.executor();
+    let mut end = End::new(view, herald);
     let mut renewed = Clock::now();
     loop {
         let summary = match executor.run() {
             Ok(summary) => summary,
             Err(error) => return error.into(),
         };
-        let mut status = status(executor);
-        // While other hosts have their turn it has not ended.
-        let waits = told.is_none() && !summary.awaited.is_empty();
-        if told.is_none() && !waits {
-            // Probes that a host busy with bring-up has failed are not how it ends. Some tell
-            // what others have measured, and that takes its time.
-            for pause in SECOND_LOOKS {
-                if status.outcome != Outcome::Red {
+        let waits = !summary.awaited.is_empty();
+        end.look(waits);
+        let mut again = Instant::now() + RETRY_EVERY;
+        loop {
+            let limit = again.saturating_duration_since(Instant::now());
+            let why = view.wake().wait(match view.has_others() {
+                true => limit.min(LOOK_EVERY),
+                false => limit,
+            });
+            if why == Why::Again || Instant::now() >= again {
+                again = Instant::now() + RETRY_EVERY;
+                let due = renewed.steady.elapsed() >= RENEW_EVERY || renewed.jumped();
+                if due {
+                    renewed = Clock::now();
+                }
+                if executor.reopen(|job| due && certified(job)) > 0 {
                     break;
                 }
-                std::thread::sleep(pause);
-                executor.prober().probe_all(executor.jobs(), &|_, _| {});
-                status = self::status(executor);
             }
-        }
-        match told {
-            None if waits => {}
-            None => {
-                herald.ended(&status);
-                herald.hush();
-            }
-            Some(before) if before != status.outcome => herald.outcome(&status),
-            Some(_) => {}
-        }
-        if !waits {
-            told = Some(status.outcome);
-        }
-        loop {
-            wake.wait(RETRY_EVERY);
-            let due = renewed.steady.elapsed() >= RENEW_EVERY || renewed.jumped();
-            if due {
-                renewed = Clock::now();
-            }
-            if executor.reopen(|job| due && certified(job)) > 0 || executor.is_ready() {
+            if executor.is_ready() {
                 break;
             }
-            let now = self::status(executor);
-            if told.is_some() && told != Some(now.outcome) {
-                herald.outcome(&now);
-                told = Some(now.outcome);
-            }
+            end.look(waits);
         }
+    }
+}
+
+/// Watches for the end of bring-up, and for what becomes of it later.
+struct End<'a> {
+    view: &'a View,
+    herald: &'a Herald,
+    told: Option<Outcome>,
+    /// Whether it was said for which hosts it waits.
+    waited: bool,
+}
+
+impl<'a> End<'a> {
+    fn new(view: &'a View, herald: &'a Herald) -> End<'a> {
+        End {
+            view,
+            herald,
+            told: None,
+            waited: false,
+        }
+    }
+
+    /// Looks at how all stands; `waits` while tasks here wait for those of other hosts.
+    fn look(&mut self, waits: bool) {
+        let mut status = self.view.written();
+        if let Some(before) = self.told {
+            // A host that begins again is at work, which is no outcome.
+            if before != status.outcome && !self.is_open(&status) {
+                self.herald.outcome(&status);
+                self.told = Some(status.outcome);
+            }
+            return;
+        }
+        // While other hosts have their turn it has not ended.
+        if self.wait_for_others(&status) || waits {
+            return;
+        }
+        // Probes that a host busy with bring-up has failed are not how it ends. Some tell what
+        // others have measured, and that takes its time.
+        for pause in SECOND_LOOKS {
+            if status.outcome != Outcome::Red {
+                break;
+            }
+            std::thread::sleep(pause);
+            self.view.probe();
+            status = self.view.written();
+        }
+        if self.is_open(&status) {
+            return;
+        }
+        self.herald.ended(&status);
+        self.herald.hush();
+        self.told = Some(status.outcome);
+    }
+
+    /// Whether another host is at work.
+    fn is_open(&self, status: &Status) -> bool {
+        self.view.has_others() && status.outcome == Outcome::Unfinished
+    }
+
+    /// Whether another host is at work; says which, once.
+    fn wait_for_others(&mut self, status: &Status) -> bool {
+        let open = self.is_open(status);
+        if open
+            && !self.waited
+            && let Some(words) = awaited(status)
+        {
+            self.herald.note(&words);
+            self.waited = true;
+        }
+        open
     }
 }
 
@@ -202,16 +214,9 @@ fn certified(job: &Job) -> bool {
         || job.watch.iter().any(|id| id.ends_with("/certificates"))
 }
 
-fn status(executor: &Executor) -> Status {
-    Status::of(
-        executor.facts(),
-        executor.jobs(),
-        &executor.board().reports(),
-    )
-}
-
 /// Probes everything that has been brought up, each once a minute, evenly spread.
-fn probe_for_ever(executor: &Executor, herald: &Herald, wake: &Wake) {
+fn probe_for_ever(view: &View, herald: &Herald) {
+    let executor = view.executor();
     let tasks: Vec<&Task> = executor
         .jobs()
         .iter()
@@ -245,7 +250,7 @@ fn probe_for_ever(executor: &Executor, herald: &Herald, wake: &Wake) {
                     Moment::Failed
                 };
                 herald.task(&task.id, moment, &report.words);
-                wake.ring();
+                view.wake().ring(Why::Again);
             }
         }
         std::thread::sleep(PROBE_EVERY.saturating_sub(round.elapsed()));
@@ -257,29 +262,30 @@ fn colour(executor: &Executor, task: &Task) -> Option<bool> {
     reports.probes.get(&task.id).map(|report| report.green)
 }
 
-/// Writes `status.json` whenever something has changed.
-fn keep_status(executor: &Executor) {
+/// Writes `status.json` whenever something has changed, and tells the lead.
+fn keep_status(view: &View) {
     let mut seen = None;
     loop {
-        let changes = executor.board().reports().changes;
-        if seen != Some(changes) {
-            seen = Some(changes);
-            write_status(executor);
+        let mark = Some(view.mark());
+        if seen != mark {
+            seen = mark;
+            write_status(view);
+            view.tell();
         }
         std::thread::sleep(WRITE_EVERY);
     }
 }
 
 /// Replaced in one rename, not synced: after a power cut the old one is old news anyway.
-fn write_status(executor: &Executor) {
-    let path = executor.facts().places.status();
+fn write_status(view: &View) {
+    let places = &view.executor().facts().places;
+    let path = places.status();
     let beside = path.with_extension("new");
-    let written = serde_json::to_vec(&status(executor))
+    let written = serde_json::to_vec(&view.written())
         .map_err(std::io::Error::other)
         .and_then(|json| std::fs::write(&beside, json))
         .and_then(|()| std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o644)))
         .and_then(|()| std::fs::rename(&beside, &path));
-    let places = &executor.facts().places;
     let words = match written {
         Ok(()) => trouble::of_host(places),
         Err(error) => {
@@ -289,24 +295,4 @@ fn write_status(executor: &Executor) {
         }
     };
     trouble::tell(places, words.as_deref());
-}
-
-/// Answers `muster verify`: every probe now, failed tasks again, the status as JSON.
-fn answer(executor: &Executor, listener: &UnixListener, wake: &Wake) {
-    for visitor in listener.incoming() {
-        let result = visitor.and_then(|visitor| verify(executor, visitor, wake));
-        if let Err(error) = result {
-            eprintln!("verify: {error}");
-        }
-    }
-}
-
-fn verify(executor: &Executor, mut visitor: UnixStream, wake: &Wake) -> std::io::Result<()> {
-    visitor.set_write_timeout(Some(Duration::from_secs(10)))?;
-    let prober = executor.prober();
-    prober.probe_all(executor.jobs(), &|_, _| {});
-    let json = serde_json::to_vec(&status(executor))?;
-    write_status(executor);
-    wake.ring();
-    visitor.write_all(&json)
 }

@@ -5,7 +5,7 @@ use super::facts::Facts as Image;
 use super::herald::Herald;
 use super::member::{self, Member, Remote};
 use super::mesh::{Mesh, Teller};
-use super::resident::Bell;
+use super::view::View;
 use super::{AgentError, Result, at, host, lead, resident, setup, trouble, write_if_new};
 use crate::bringup::board::Board;
 use crate::bringup::context::Facts;
@@ -101,19 +101,13 @@ fn as_lead(places: &Places, herald: Arc<Herald>, has_members: bool) -> Result<()
         false => None,
     };
     let mesh = lobby.clone().map_or(Mesh::Alone, Mesh::Lead);
-    let executor = executor(facts, &herald, mesh, Arc::new(own))?;
-    let begin = |bell: Bell| match lobby {
-        Some(lobby) => {
-            let (executor, herald) = (Arc::clone(&executor), Arc::clone(&herald));
-            lead::attend(lobby, executor, herald, move || bell())
-        }
+    let executor = executor(facts, &herald, mesh.clone(), Arc::new(own))?;
+    let view = View::new(executor, mesh);
+    let begin = || match lobby {
+        Some(lobby) => lead::attend(lobby, Arc::clone(&view), Arc::clone(&herald)),
         None => Ok(()),
     };
-    Err(resident::live(
-        Arc::clone(&executor),
-        Arc::clone(&herald),
-        begin,
-    ))
+    Err(resident::live(&view, &herald, begin))
 }
 
 fn as_member(places: &Places, herald: Arc<Herald>, image: &Image, plan: &Plan) -> Result<()> {
@@ -132,18 +126,15 @@ fn as_member(places: &Places, herald: Arc<Herald>, image: &Image, plan: &Plan) -
         ca: record.ca.clone(),
     };
     let mesh = Mesh::Member(Arc::clone(&link));
-    let executor = executor(Arc::new(facts), &herald, mesh, Arc::new(signer))?;
-    let begin = |bell: Bell| {
-        member.begin(&executor, move || bell());
+    let executor = executor(Arc::new(facts), &herald, mesh.clone(), Arc::new(signer))?;
+    let view = View::new(executor, mesh);
+    let begin = || {
+        member.begin(&view);
         // What the lead said before there was anybody to hear it is said again.
         link.redial();
         Ok(())
     };
-    Err(resident::live(
-        Arc::clone(&executor),
-        Arc::clone(&herald),
-        begin,
-    ))
+    Err(resident::live(&view, &herald, begin))
 }
 
 /// What is known on this host.

@@ -51,7 +51,12 @@ pub fn certificates_id(instance: &Instance) -> String {
 /// Every job of this host, in plan order. Services that were switched off have none, nor
 /// have grants and probes of edges that end at one.
 pub fn jobs(facts: &Facts) -> Vec<Job> {
-    let authority = authority_id(&facts.role);
+    jobs_of(facts, &facts.role)
+}
+
+/// The same of the host of a role.
+pub fn jobs_of(facts: &Facts, role: &str) -> Vec<Job> {
+    let authority = authority_id(role);
     let own = |id: String, work: Work, after: Vec<String>| Job {
         id,
         phase: 0,
@@ -65,7 +70,7 @@ pub fn jobs(facts: &Facts) -> Vec<Job> {
         .plan
         .tasks
         .iter()
-        .filter(|task| wanted(facts, task))
+        .filter(|task| task.instance.role == role && taking_part(facts, task))
         .collect();
     let graph: BTreeMap<&str, &Task> = tasks.iter().map(|task| (task.id.as_str(), *task)).collect();
     let mut certified = BTreeSet::new();
@@ -119,10 +124,6 @@ pub fn outside(facts: &Facts) -> BTreeSet<String> {
         .filter(|task| task.instance.role != facts.role && taking_part(facts, task))
         .map(|task| task.id.clone())
         .collect()
-}
-
-fn wanted(facts: &Facts, task: &Task) -> bool {
-    task.instance.role == facts.role && taking_part(facts, task)
 }
 
 /// Whether nothing that a task is for was switched off.

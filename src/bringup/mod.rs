@@ -19,4 +19,4 @@ pub mod status;
 pub mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

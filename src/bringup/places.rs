@@ -83,7 +83,7 @@ impl Places {
         self.state.join("certificates").join(service).join(name)
     }
 
-    /// The socket on which the agent answers `muster verify`.
+    /// The socket on which the agent answers whoever is on the host.
     pub fn socket(&self) -> PathBuf {
         self.run.join("agent.sock")
     }

@@ -67,7 +67,7 @@ fn render(renderer: &Arc<Renderer>, job: &Job) -> Result<(), RenderError> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::bringup::places::Places;
     use crate::plan::Plan;
@@ -178,7 +178,7 @@ title = "Everything"
 services = ["data", "people", "app"]
 "#;
 
-    fn three(home: &Path) -> Facts {
+    pub(in crate::bringup) fn three(home: &Path) -> Facts {
         std::fs::create_dir_all(home.join("stack/services")).unwrap();
         std::fs::write(home.join("stack/stack.toml"), STACK).unwrap();
         for (name, text) in SERVICES {

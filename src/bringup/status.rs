@@ -1,15 +1,16 @@
-//! How a host stands: phases, the integration matrix, and what needs a person. Plain data;
-//! `status.json`, `muster status` and whoever asks over ssh are views of it.
+//! How a host stands, or a site: phases, the integration matrix, and what needs a person. Plain
+//! data; `status.json`, `muster status` and whoever asks over ssh are views of it.
+
+pub mod site;
 
 use super::board::{ProbeReport, Reports, TaskStand};
 use super::context::Facts;
-use super::job::Job;
-use super::job::Work;
+use super::job::{Job, Work, jobs_of};
 use super::journal::now;
 use crate::plan::Task;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Version of the JSON.
 pub const FORMAT: u32 = 1;
@@ -105,6 +106,33 @@ pub struct HostStatus {
     pub done: usize,
     /// Out of so many.
     pub tasks: usize,
+    /// How bring-up stands on it alone.
+    #[serde(default = "unfinished")]
+    pub outcome: Outcome,
+    /// Whether it is there.
+    #[serde(default)]
+    pub stand: HostStand,
+    /// When it was last heard, RFC 3339 in UTC; empty if it never was.
+    #[serde(default)]
+    pub heard: String,
+}
+
+/// What a status of an earlier muster says of its host.
+fn unfinished() -> Outcome {
+    Outcome::Unfinished
+}
+
+/// Whether a host is there, as the lead sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostStand {
+    /// It is of the site and can be heard.
+    #[default]
+    Joined,
+    /// It has not joined.
+    Absent,
+    /// It has joined, and its line is down.
+    Silent,
 }
 
 /// A phase.
@@ -204,8 +232,23 @@ pub struct RouteStatus {
 }
 
 impl Status {
-    /// Puts the status together.
+    /// Puts the status of this host together: of all that is done and proven on it.
     pub fn of(facts: &Facts, jobs: &[Job], reports: &Reports) -> Status {
+        Status::of_role(facts, &facts.role, jobs, reports)
+    }
+
+    /// The status of the host of another role while nothing is known of it.
+    pub fn blank(facts: &Facts, role: &str) -> Status {
+        let mut status = Status::of_role(facts, role, &jobs_of(facts, role), &Reports::default());
+        for host in &mut status.hosts {
+            host.image.clear();
+            host.heard.clear();
+            host.stand = HostStand::Absent;
+        }
+        status
+    }
+
+    fn of_role(facts: &Facts, role: &str, jobs: &[Job], reports: &Reports) -> Status {
         let stand = |job: &Job| {
             reports
                 .tasks
@@ -234,13 +277,14 @@ impl Status {
             .integrations
             .iter()
             .filter(|edge| facts.active(edge))
-            .map(|edge| {
+            .filter_map(|edge| {
                 let own: Vec<ProbeStatus> = edge
                     .probes
                     .iter()
                     .filter_map(|id| probes.get(id).cloned())
                     .collect();
-                IntegrationStatus {
+                // An edge is proven where its probes run.
+                (!own.is_empty()).then(|| IntegrationStatus {
                     id: edge.id.clone(),
                     consumer: edge.consumer.to_string(),
                     need: edge.need.clone(),
@@ -248,7 +292,7 @@ impl Status {
                     provider: edge.provider.to_string(),
                     colour: worst(&own),
                     probes: own,
-                }
+                })
             })
             .collect();
         let mut status = Status {
@@ -266,12 +310,15 @@ impl Status {
             proven: 0,
             total: 0,
             hosts: vec![HostStatus {
-                role: facts.role.clone(),
-                fqdn: facts.fqdn(&facts.role),
-                address: facts.address(&facts.role).to_string(),
+                role: role.to_owned(),
+                fqdn: facts.fqdn(role),
+                address: facts.address(role).to_string(),
                 image: facts.image.clone(),
                 done: done(&all),
                 tasks: all.len(),
+                outcome: Outcome::Unfinished,
+                stand: HostStand::Joined,
+                heard: now(),
             }],
             phases: phases.collect(),
             integrations,
@@ -288,6 +335,9 @@ impl Status {
             _ if stands.contains(&TaskStand::Running) => Outcome::Unfinished,
             _ => Outcome::Red,
         };
+        for host in &mut status.hosts {
+            host.outcome = status.outcome;
+        }
         status
     }
 
@@ -316,31 +366,42 @@ impl Status {
         };
         self.attention.insert(0, agent);
         self.outcome = Outcome::Red;
+        // The lead is the first of a site; anybody else speaks of itself alone.
+        if let Some(own) = self.hosts.first_mut() {
+            own.outcome = Outcome::Red;
+        }
         self
     }
 
     /// The status as it is to be read at this time: what is old is stale, for whoever wrote
     /// it may have stopped.
     pub fn aged(mut self, now: Timestamp) -> Status {
-        let age = |probe: &mut ProbeStatus| {
+        let mut outdated = BTreeSet::new();
+        let mut age = |probe: &mut ProbeStatus| {
             let old = probe.at.parse::<Timestamp>().map_or(true, |at| {
                 now.as_second().saturating_sub(at.as_second()) > STALE_AFTER
             });
             if probe.colour == Colour::Green && old {
                 probe.colour = Colour::Stale;
+                outdated.extend(probe.id.split('/').next().map(str::to_owned));
             }
         };
         for edge in &mut self.integrations {
-            edge.probes.iter_mut().for_each(age);
+            edge.probes.iter_mut().for_each(&mut age);
             edge.colour = worst(&edge.probes);
         }
         for service in &mut self.services {
-            service.probes.iter_mut().for_each(age);
+            service.probes.iter_mut().for_each(&mut age);
             service.colour = worst(&service.probes);
         }
         self.count();
         if self.outcome == Outcome::Green && self.proven < self.total {
             self.outcome = Outcome::Red;
+        }
+        for host in &mut self.hosts {
+            if host.outcome == Outcome::Green && outdated.contains(&host.role) {
+                host.outcome = Outcome::Red;
+            }
         }
         self
     }

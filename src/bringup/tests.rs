@@ -59,7 +59,7 @@ fn facts_of(role: String, stack: Stack, site: Site, image: &str, places: Places)
 
 /// What was told, in order.
 #[derive(Default)]
-struct Told(Mutex<Vec<String>>);
+pub(crate) struct Told(Mutex<Vec<String>>);
 
 impl Told {
     fn lines(&self) -> Vec<String> {
@@ -130,7 +130,7 @@ fn stack(directory: &Path, services: &[(&str, &str)]) -> Stack {
     }
 }
 
-fn executor(
+pub(crate) fn executor(
     directory: &Path,
     services: &[(&str, &str)],
     image: &str,

@@ -2,15 +2,19 @@
 
 use super::status::{self, ask};
 use super::{Cli, exit, out};
+use crate::agent::facts::Facts;
+use crate::agent::socket::{self, Answer, Request};
+use crate::agent::view::TAIL;
 use crate::bringup::actions::unit::journal_tail;
 use crate::bringup::board::TaskStand;
 use crate::bringup::places::Places;
 use crate::bringup::status::{Attention, Colour, ProbeStatus, Status};
 use miette::{IntoDiagnostic, miette};
 use serde::Serialize;
+use std::time::Duration;
 
-/// Lines of a unit's journal that are shown.
-const TAIL: usize = 20;
+/// The journal of another host comes over the line.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Options of `diagnose`.
 #[derive(Debug, clap::Args)]
@@ -43,8 +47,13 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         command.extend(task);
         return ask(cli, stack, &command, args.json);
     }
-    let status = status::last(&Places::host(), "diagnose")?;
-    let diagnosis = Diagnosis::of(&status, task, &|unit| journal_tail(unit, TAIL))?;
+    let places = Places::host();
+    let status = status::here(&places, "diagnose")?;
+    let own = Facts::read(&places.root).map(|facts| facts.role);
+    let diagnosis = Diagnosis::of(&status, task, &|role, unit| match &own {
+        Ok(own) if !role.is_empty() && own != role => journal_of(&places, role, unit),
+        _ => journal_tail(unit, TAIL),
+    })?;
     if args.json {
         let json = serde_json::to_string_pretty(&diagnosis).into_diagnostic()?;
         out::write(json + "\n")?;
@@ -55,6 +64,20 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         true => exit::OK,
         false => exit::RED,
     })
+}
+
+/// The last lines of a unit of another host, or why they are not shown.
+fn journal_of(places: &Places, role: &str, unit: &str) -> String {
+    let request = Request::Journal {
+        role: role.to_owned(),
+        unit: unit.to_owned(),
+    };
+    match socket::ask(&places.socket(), &request, PATIENCE) {
+        Ok(Answer::Journal { lines }) => lines,
+        Ok(Answer::Refused { words }) => format!("not shown: {words}"),
+        Ok(Answer::Status { .. }) => "not shown: the agent answers what was not asked".into(),
+        Err(error) => format!("not shown: the agent does not answer: {error}"),
+    }
 }
 
 /// What `--json` prints, and what people read a view of.
@@ -95,14 +118,14 @@ pub struct Explained {
 
 impl Diagnosis {
     /// What is red in `status`, or the one `task` whatever its colour; `journal` gives the last
-    /// lines of a unit.
+    /// lines of a unit on the host of a role.
     ///
     /// # Errors
     /// Nothing is known against that task.
     pub fn of(
         status: &Status,
         task: Option<&str>,
-        journal: &dyn Fn(&str) -> String,
+        journal: &dyn Fn(&str, &str) -> String,
     ) -> miette::Result<Diagnosis> {
         let findings = findings(status, task)?;
         Ok(Diagnosis {
@@ -135,6 +158,8 @@ enum Finding<'a> {
     Task(&'a Attention),
     Probe {
         of: String,
+        /// Of the host of this role.
+        role: String,
         unit: Option<String>,
         probe: &'a ProbeStatus,
     },
@@ -155,12 +180,12 @@ fn findings<'a>(status: &'a Status, task: Option<&str>) -> miette::Result<Vec<Fi
     }
     let edges = status.integrations.iter().map(|edge| {
         let name = format!("{}.{} -> {}", edge.consumer, edge.need, edge.provider);
-        (name, service(&edge.provider), &edge.probes)
+        (name, &edge.provider, &edge.probes)
     });
     let services = status
         .services
         .iter()
-        .map(|own| (own.id.clone(), service(&own.id), &own.probes));
+        .map(|own| (own.id.clone(), &own.id, &own.probes));
     for (of, provider, probes) in edges.chain(services) {
         for probe in probes {
             let known = findings
@@ -173,7 +198,8 @@ fn findings<'a>(status: &'a Status, task: Option<&str>) -> miette::Result<Vec<Fi
             if chosen {
                 findings.push(Finding::Probe {
                     of: of.clone(),
-                    unit: Some(format!("{provider}*")),
+                    role: role(provider).to_owned(),
+                    unit: Some(format!("{}*", service(provider))),
                     probe,
                 });
             }
@@ -194,9 +220,17 @@ fn service(instance: &str) -> String {
     instance.rsplit('/').next().unwrap_or(instance).to_string()
 }
 
+/// `office/slapd/serve` → `office`; nothing for what is no task.
+fn role(id: &str) -> &str {
+    id.split_once('/').map_or("", |(role, _)| role)
+}
+
 impl Finding<'_> {
-    fn explained(&self, journal: &dyn Fn(&str) -> String) -> Explained {
-        let of = |unit: &Option<String>| unit.as_deref().map(journal).unwrap_or_default();
+    fn explained(&self, journal: &dyn Fn(&str, &str) -> String) -> Explained {
+        let of = |role: &str, unit: &Option<String>| {
+            let unit = unit.as_deref();
+            unit.map(|unit| journal(role, unit)).unwrap_or_default()
+        };
         match self {
             Finding::Task(task) => Explained {
                 id: task.task.clone(),
@@ -204,11 +238,17 @@ impl Finding<'_> {
                 why: task.reason.clone(),
                 output: task.output.clone(),
                 unit: task.unit.clone(),
-                journal: of(&task.unit),
-                next: "muster verify   # probes everything and tries failed tasks again".into(),
+                journal: of(role(&task.task), &task.unit),
+                next: match task.task.ends_with("/muster-agent") && task.unit.is_none() {
+                    true => task.next.clone(),
+                    false => {
+                        "muster verify   # probes everything and tries failed tasks again".into()
+                    }
+                },
             },
             Finding::Probe {
                 of: whose,
+                role,
                 unit,
                 probe,
             } => Explained {
@@ -217,7 +257,7 @@ impl Finding<'_> {
                 why: probe.words.clone(),
                 output: String::new(),
                 unit: unit.clone(),
-                journal: of(unit),
+                journal: of(role, unit),
                 next: format!("muster verify   # then: muster diagnose {}", probe.id),
             },
         }
@@ -264,12 +304,12 @@ mod tests {
         };
         assert_eq!(
             Finding::Task(&attention)
-                .explained(&|unit| format!("{unit} said no"))
+                .explained(&|role, unit| format!("{unit} of {role} said no"))
                 .text(),
             "office/slapd/serve (8 failed attempts)\n\
              \x20 why: `systemctl start slapd.service`: Job failed\n\
              \x20 last output:\n    a\n    b\n\
-             \x20 journal of slapd.service:\n    slapd.service said no\n\
+             \x20 journal of slapd.service:\n    slapd.service of office said no\n\
              \x20 next: muster verify   # probes everything and tries failed tasks again\n\n"
         );
     }

@@ -1,12 +1,19 @@
-//! `muster status`: how the host stands, from what the agent last wrote.
+//! `muster status`: how the site stands, by the agent of this host, or what it last wrote.
 
+use super::out::say;
 use super::{Cli, exit, out, ssh};
+use crate::agent::facts::Facts;
+use crate::agent::socket::{self, Answer, Request};
 use crate::bringup::places::Places;
 use crate::bringup::status::{Outcome, Status};
 use crate::console::matrix;
 use jiff::Timestamp;
 use miette::{IntoDiagnostic, miette};
 use std::io::IsTerminal;
+use std::time::Duration;
+
+/// A member asks its lead first.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Options of `status`.
 #[derive(Debug, clap::Args)]
@@ -24,12 +31,39 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     if let Some(stack) = &args.stack {
         return ask(cli, stack, &["status"], args.json);
     }
-    show(&last(&Places::host(), "status")?, args.json)
+    show(&here(&Places::host(), "status")?, args.json)
+}
+
+/// How the site stands by the agent of this host; without it this host, by what it last wrote.
+/// `command` is who asks.
+pub fn here(places: &Places, command: &str) -> miette::Result<Status> {
+    match socket::ask(&places.socket(), &Request::Status, PATIENCE) {
+        Ok(Answer::Status { status, note }) => {
+            tell(&note);
+            Ok(status.aged(Timestamp::now()))
+        }
+        // What keeps it from answering stands beside the file.
+        _ => {
+            let status = last(places, command)?;
+            let several = Facts::read(&places.root).is_ok_and(|own| own.stack.roles.len() > 1);
+            if several {
+                say!("the agent does not answer; this is what it wrote last");
+            }
+            Ok(status)
+        }
+    }
+}
+
+/// Says what a status is not, if anything.
+pub fn tell(note: &str) {
+    if !note.is_empty() {
+        say!("{note}");
+    }
 }
 
 /// How this host stands by what the agent last wrote, or why the agent cannot write; `command`
 /// is who asks.
-pub fn last(places: &Places, command: &str) -> miette::Result<Status> {
+fn last(places: &Places, command: &str) -> miette::Result<Status> {
     let path = places.status();
     let trouble = std::fs::read_to_string(places.trouble()).ok();
     let text = match (std::fs::read_to_string(&path), &trouble) {

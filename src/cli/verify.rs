@@ -1,9 +1,10 @@
 //! `muster verify`: every probe now, then the matrix.
 
 use super::out::say;
-use super::status::{ask, parse, show};
+use super::status::{ask, show, tell};
 use super::{Cli, exit, host};
 use crate::agent::run::facts;
+use crate::agent::socket::{self, Answer, AskError, Request};
 use crate::bringup::board::Board;
 use crate::bringup::job;
 use crate::bringup::journal::History;
@@ -11,13 +12,11 @@ use crate::bringup::places::Places;
 use crate::bringup::prober::Prober;
 use crate::bringup::status::Status;
 use miette::{IntoDiagnostic, miette};
-use std::io::Read;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A slow machine takes this long for all its probes.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(1200);
 
 /// Options of `verify`.
 #[derive(Debug, clap::Args)]
@@ -41,10 +40,9 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         "verify without a stack",
         "on a workstation, name the stack: muster verify STACK",
     )?;
-    let status = match UnixStream::connect(places.socket()) {
-        Ok(agent) => by_agent(agent)?,
-        Err(_) if nix::unistd::geteuid().is_root() => by_ourselves(&places)?,
-        Err(error) => {
+    let status = match socket::ask(&places.socket(), &Request::Verify, PATIENCE) {
+        Err(AskError::Nobody(_)) if nix::unistd::geteuid().is_root() => by_ourselves(&places)?,
+        Err(AskError::Nobody(error)) => {
             let why = std::fs::read_to_string(places.trouble());
             let why = why.map_or(error.to_string(), |reason| reason.trim().to_owned());
             return Err(miette!(
@@ -53,6 +51,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
                 places.socket().display()
             ));
         }
+        answered => by_agent(answered)?,
     };
     match show(&status, args.json)? {
         // Everything was tried just now: what is not green is red.
@@ -61,24 +60,30 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     }
 }
 
-fn by_agent(mut agent: UnixStream) -> miette::Result<Status> {
-    let mut text = String::new();
-    agent
-        .set_read_timeout(Some(PATIENCE))
-        .and_then(|()| agent.read_to_string(&mut text))
-        .map_err(|error| {
-            miette!(
-                help = "see what it does: journalctl -u muster-agent",
-                "the agent did not answer: {error}"
-            )
-        })?;
-    if text.is_empty() {
-        return Err(miette!(
+fn by_agent(answered: Result<Answer, AskError>) -> miette::Result<Status> {
+    match answered {
+        Ok(Answer::Status { status, note }) => {
+            tell(&note);
+            Ok(*status)
+        }
+        Ok(Answer::Refused { words }) => Err(miette!(
+            help = "see what it does: journalctl -u muster-agent",
+            "the agent refuses: {words}"
+        )),
+        Ok(Answer::Journal { .. }) => Err(miette!("the agent answers what was not asked")),
+        Err(AskError::Stopped) => Err(miette!(
             help = "see why: journalctl -u muster-agent",
             "the agent stopped while it was asked"
-        ));
+        )),
+        Err(AskError::Garbled(error)) => Err(miette!(
+            help = "the agent writes it anew: systemctl restart muster-agent",
+            "the status is of another muster: {error}"
+        )),
+        Err(error) => Err(miette!(
+            help = "see what it does: journalctl -u muster-agent",
+            "the agent did not answer: {error}"
+        )),
     }
-    parse(&text)
 }
 
 fn by_ourselves(places: &Places) -> miette::Result<Status> {
@@ -89,6 +94,9 @@ fn by_ourselves(places: &Places) -> miette::Result<Status> {
         )
     })?;
     say!("The agent is not running; probing without it.");
+    if facts.plan.hosts.len() > 1 {
+        say!("This is how {} stands by itself.", facts.role);
+    }
     let facts = Arc::new(facts);
     let jobs = job::jobs(&facts);
     let board = Arc::new(Board::default());

@@ -1,7 +1,7 @@
 //! The status as text: hosts, phases, and the integration matrix.
 
 use crate::bringup::board::TaskStand;
-use crate::bringup::status::{Colour, Outcome, ProbeStatus, Status};
+use crate::bringup::status::{Colour, HostStand, HostStatus, Outcome, ProbeStatus, Status};
 use jiff::Timestamp;
 
 /// The whole status, readable at 80 columns as far as its words allow.
@@ -9,8 +9,12 @@ pub fn text(status: &Status, now: Timestamp, colours: bool) -> String {
     let mut text = format!("{}: {}\n", status.stack, status.organisation);
     for host in &status.hosts {
         text.push_str(&format!(
-            "  {:<28} {:<16} {} of {} tasks done\n",
-            host.fqdn, host.address, host.done, host.tasks
+            "  {:<28} {:<16} {} of {} tasks done{}\n",
+            host.fqdn,
+            host.address,
+            host.done,
+            host.tasks,
+            presence(host, now)
         ));
     }
     text.push_str("\nPhases\n");
@@ -78,6 +82,15 @@ pub fn text(status: &Status, now: Timestamp, colours: bool) -> String {
         }
     ));
     text
+}
+
+/// What is to be said of a host that cannot be heard.
+fn presence(host: &HostStatus, now: Timestamp) -> String {
+    match host.stand {
+        HostStand::Joined => String::new(),
+        HostStand::Absent => ", absent".into(),
+        HostStand::Silent => format!(", silent, heard {}", age(&host.heard, now)),
+    }
 }
 
 fn line(
@@ -198,5 +211,28 @@ mod tests {
             "{shown}"
         );
         assert!(text(&status, now, true).contains("\x1b[31mred     \x1b[0m"));
+    }
+
+    #[test]
+    fn a_host_that_is_not_heard_says_so_in_its_line() {
+        let now: Timestamp = "2026-01-01T00:02:05Z".parse().expect("a time");
+        let host = |stand| HostStatus {
+            role: "edge".into(),
+            fqdn: "edge.example.org".into(),
+            address: "10.0.0.6".into(),
+            image: String::new(),
+            done: 1,
+            tasks: 2,
+            outcome: Outcome::Green,
+            stand,
+            heard: "2026-01-01T00:00:00Z".into(),
+        };
+        for (stand, words) in [
+            (HostStand::Joined, ""),
+            (HostStand::Absent, ", absent"),
+            (HostStand::Silent, ", silent, heard 2 min ago"),
+        ] {
+            assert_eq!(presence(&host(stand), now), words);
+        }
     }
 }

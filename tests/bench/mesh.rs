@@ -15,9 +15,11 @@ use muster::mesh::join::lead::{Candidate as Waiting, Facts, Lobby, Site};
 use muster::mesh::join::member::{Candidate, Secret, join};
 use muster::mesh::line::hub::{Desk, Hub, Known};
 use muster::mesh::line::link::{self, Call, Link};
+use muster::mesh::line::question::{Question, Reply};
 use muster::mesh::line::{Orders, Rhythm};
 use muster::mesh::members::Members;
 use muster::site::Site as Answers;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -79,6 +81,10 @@ impl Desk for Paper {
     fn sign(&self, _: &str, _: &str, _: &str, _: &[u8]) -> Result<String, String> {
         Err("nothing is signed here".into())
     }
+
+    fn answer(&self, _: &str, _: Question, _: Reply) {}
+
+    fn stirred(&self, _: &str) {}
 
     fn note(&self, _: &str) {}
 }
@@ -187,6 +193,12 @@ impl link::Host for Agent {
         self.state.lock().unwrap().1.extend(done);
         self.go_on();
     }
+
+    fn status(&self) -> Option<Value> {
+        None
+    }
+
+    fn answer(&self, _: Question, _: Reply) {}
 
     fn note(&self, words: &str) {
         eprintln!("{}: {words}", role(self.host));

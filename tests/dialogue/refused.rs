@@ -3,7 +3,7 @@
 
 use crate::agent::Host;
 use crate::person::PROMPTS;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -175,12 +175,36 @@ fn commands_of_a_host_that_come_too_early_or_too_late_name_the_next_one() {
     );
 }
 
+#[test]
+fn a_host_of_several_whose_agent_is_silent_shows_what_is_left_and_says_so() {
+    let host = Host::new(&["ttyS0"]);
+    let status = r#"{"format":1,"stack":"pair","organisation":"","plan":"","written":"",
+        "outcome":"green","proven":0,"total":0,"hosts":[],"phases":[],"integrations":[],
+        "services":[],"attention":[],"routes":[]}"#;
+    put(&host, "var/lib/muster/status.json", status.as_bytes());
+    let words = "the agent does not answer; this is what it wrote last";
+    assert!(!host.says(&["status"]).0.contains(words));
+    let file = host.path("usr/share/muster/image.json");
+    let text = std::fs::read(&file).expect("readable");
+    let mut image: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    let roles = image["stack"]["roles"].as_array_mut().expect("roles");
+    roles.push(roles[0].clone());
+    std::fs::write(&file, image.to_string()).expect("written");
+    let (said, code) = host.says(&["status"]);
+    assert!(said.contains(words), "{said}");
+    assert_eq!(code, Some(0));
+}
+
 /// An agent that answers with these bytes, once.
 fn answers(socket: &Path, bytes: &'static [u8]) {
     let _ = std::fs::remove_file(socket);
     let listener = UnixListener::bind(socket).expect("bound");
     std::thread::spawn(move || {
         let (mut asker, _) = listener.accept().expect("asked");
+        let mut line = String::new();
+        let mut question = BufReader::new(&asker);
+        question.read_line(&mut line).expect("a question");
+        assert_eq!(line, "verify\n");
         asker.write_all(bytes).expect("answered");
     });
 }
@@ -199,6 +223,16 @@ fn an_agent_that_does_not_answer_is_asked_after_with_its_journal() {
             b"\xff",
             "the agent did not answer: stream did not contain valid UTF-8 help: see what it does: \
              journalctl -u muster-agent",
+        ),
+        (
+            b"{}",
+            "the status is of another muster: missing field `answer` at line 1 column 2 help: the \
+             agent writes it anew: systemctl restart muster-agent",
+        ),
+        (
+            br#"{"answer": "refused", "words": "too many ask at once"}"#,
+            "the agent refuses: too many ask at once help: see what it does: journalctl -u \
+             muster-agent",
         ),
     ] {
         answers(&socket, bytes);

@@ -4,6 +4,8 @@ use super::{Host, Lead, PLAN, RHYTHM};
 use muster::mesh::identity::Print;
 use muster::mesh::line::Orders;
 use muster::mesh::line::link::{self, Call, Link};
+use muster::mesh::line::question::{Question, Reply};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -18,6 +20,10 @@ struct Agent {
     others: Mutex<BTreeSet<String>>,
     orders: Mutex<Vec<Orders>>,
     notes: Mutex<Vec<String>>,
+    /// What it says of itself on each new line.
+    status: Mutex<Option<Value>>,
+    asked: Mutex<Vec<Question>>,
+    unanswered: Mutex<Vec<Reply>>,
 }
 
 impl link::Host for Agent {
@@ -33,6 +39,21 @@ impl link::Host for Agent {
         let mut others = self.others.lock().unwrap();
         others.extend(done);
         others.retain(|task| !undone.contains(task));
+    }
+
+    fn status(&self) -> Option<Value> {
+        self.status.lock().unwrap().clone()
+    }
+
+    fn answer(&self, question: Question, reply: Reply) {
+        self.asked.lock().unwrap().push(question.clone());
+        match question {
+            Question::Verify {} => reply.give(Ok(json!({"outcome": "red"}))),
+            Question::Journal { unit, .. } => reply.give(Err(format!("there is no {unit}"))),
+            // It crashes over this one.
+            Question::Sign { .. } => drop(reply),
+            Question::Status {} => self.unanswered.lock().unwrap().push(reply),
+        }
     }
 
     fn note(&self, words: &str) {
@@ -356,7 +377,7 @@ async fn the_lead_knows_how_its_hosts_stand() {
     let lead = Lead::start(None).await;
     let edge = Member::of(&lead, "edge").await;
     until("it is up", || edge.link.is_up()).await;
-    edge.link.report(serde_json::json!({"outcome": "green"}));
+    edge.link.report(json!({"outcome": "green"}));
     let status = || {
         lead.lobby
             .hub()
@@ -373,6 +394,166 @@ async fn the_lead_knows_how_its_hosts_stand() {
     })
     .await;
     assert!(status().is_some(), "its last word stays");
+}
+
+#[tokio::test]
+async fn a_member_says_again_how_it_stands_when_it_has_dialled_again() {
+    let lead = Lead::start(None).await;
+    let edge = Member::of(&lead, "edge").await;
+    until("it is up", || edge.link.is_up()).await;
+    let outcome = || {
+        let host = lead.lobby.hub().hosts().remove("edge")?;
+        Some(host.status?["outcome"].clone())
+    };
+    assert_eq!(outcome(), None);
+    let before = lead.lobby.hub().revision();
+    *edge.agent.status.lock().unwrap() = Some(json!({"outcome": "green"}));
+    edge.link.redial();
+    until("there is a report", || outcome() == Some("green".into())).await;
+    assert!(lead.lobby.hub().revision() > before);
+    assert!(!lead.log.stirred.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_member_says_of_others_is_its_own_word_and_not_theirs() {
+    let lead = Lead::start(None).await;
+    let (edge, files) = (
+        Member::of(&lead, "edge").await,
+        Member::of(&lead, "files").await,
+    );
+    until("both are up", || edge.link.is_up() && files.link.is_up()).await;
+    let status = |role: &str| lead.lobby.hub().hosts()[role].status.clone();
+    files.link.report(json!({"hosts": [{"role": "files"}]}));
+    until("files has reported", || status("files").is_some()).await;
+    // Which host speaks is known by its key, whatever it writes.
+    edge.link
+        .report(json!({"hosts": [{"role": "files", "done": 9}]}));
+    until("edge has reported", || status("edge").is_some()).await;
+    let own = status("files").unwrap();
+    assert_eq!(*own, json!({"hosts": [{"role": "files"}]}));
+}
+
+/// Asks from a thread, as whoever probes does.
+async fn asks(
+    ask: impl FnOnce() -> Result<Value, String> + Send + 'static,
+) -> Result<Value, String> {
+    tokio::task::spawn_blocking(ask).await.unwrap()
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn journal() -> Question {
+    Question::Journal {
+        role: "edge".into(),
+        unit: "nginx*".into(),
+    }
+}
+
+#[tokio::test]
+async fn the_lead_asks_its_members() {
+    let lead = Lead::start(None).await;
+    let edge = Member::of(&lead, "edge").await;
+    until("it is up", || edge.link.is_up()).await;
+    let ask = |role: &'static str, question, limit| {
+        let lobby = Arc::clone(&lead.lobby);
+        asks(move || lobby.hub().ask(role, question, limit))
+    };
+    let sign = Question::Sign {
+        service: "nginx".into(),
+        name: "server".into(),
+        public_key: String::new(),
+    };
+    let (verify, second) = (Question::Verify {}, Duration::from_secs(1));
+    assert_eq!(
+        ask("edge", verify.clone(), LIMIT).await,
+        Ok(json!({"outcome": "red"}))
+    );
+    for (role, question, limit, words) in [
+        ("edge", journal(), LIMIT, "there is no nginx*"),
+        (
+            "edge",
+            sign,
+            LIMIT,
+            "the other host could not answer; its log says why",
+        ),
+        (
+            "edge",
+            Question::Status {},
+            second,
+            "edge has not answered within 1 s",
+        ),
+        ("files", verify, LIMIT, "files cannot be reached"),
+    ] {
+        let answered = ask(role, question, limit).await;
+        assert_eq!(answered, Err(words.to_owned()));
+    }
+    assert_eq!(edge.agent.asked.lock().unwrap().len(), 4);
+    let waiting = ask("edge", Question::Status {}, LIMIT);
+    let broken = async {
+        until("it is asked", || {
+            edge.agent.asked.lock().unwrap().len() == 5
+        })
+        .await;
+        edge.link.redial();
+    };
+    let (answered, ()) = tokio::join!(waiting, broken);
+    let words = "the line to edge broke before it answered";
+    assert_eq!(answered, Err(words.to_owned()));
+    until("it is up again", || {
+        edge.link.is_up() && lead.lobby.hub().hosts()["edge"].lines == 1
+    })
+    .await;
+    // What is answered on a line that is down is nobody's.
+    for reply in edge.agent.unanswered.lock().unwrap().drain(..) {
+        reply.give(Ok(json!("late")));
+    }
+    let answered = ask("edge", Question::Verify {}, LIMIT).await;
+    assert_eq!(answered, Ok(json!({"outcome": "red"})));
+    lead.lobby.revoke("edge").unwrap();
+    assert_eq!(
+        ask("edge", Question::Verify {}, LIMIT).await,
+        Err("edge cannot be reached".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn members_ask_their_lead() {
+    let mut lead = Lead::start(None).await;
+    let edge = Member::of(&lead, "edge").await;
+    until("it is up", || edge.link.is_up()).await;
+    let ask = |question, limit| {
+        let link = Arc::clone(&edge.link);
+        asks(move || link.ask(question, limit))
+    };
+    assert_eq!(
+        ask(Question::Status {}, LIMIT).await,
+        Ok(json!("the site for edge"))
+    );
+    assert_eq!(
+        ask(journal(), LIMIT).await,
+        Err("edge has no nginx*".to_owned())
+    );
+    // However many wait for their answers: the rest is heard all the same.
+    let waiting: Vec<_> = (0..15)
+        .map(|_| tokio::spawn(ask(Question::Verify {}, LIMIT)))
+        .collect();
+    until("all are asked", || {
+        lead.log.unanswered.lock().unwrap().len() == 15
+    })
+    .await;
+    assert_eq!(
+        ask(Question::Status {}, LIMIT).await,
+        Ok(json!("the site for edge"))
+    );
+    lead.stop();
+    for answered in waiting {
+        let words = "the line to the lead broke before it answered";
+        assert_eq!(answered.await.unwrap(), Err(words.to_owned()));
+    }
+    assert_eq!(
+        ask(Question::Status {}, LIMIT).await,
+        Err("the lead cannot be reached".to_owned())
+    );
 }
 
 #[derive(Clone, Copy, PartialEq)]

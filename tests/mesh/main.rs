@@ -10,6 +10,7 @@ use muster::mesh::join::JoinError;
 use muster::mesh::join::lead::{Candidate as Waiting, Facts, Lobby, Site};
 use muster::mesh::join::member::{Candidate, Joined, Secret, join};
 use muster::mesh::line::hub::{Desk, Hub, Known};
+use muster::mesh::line::question::{Question, Reply};
 use muster::mesh::line::{Orders, Rhythm};
 use muster::mesh::members::Members;
 use muster::site::Site as Answers;
@@ -38,6 +39,8 @@ struct Log {
     /// Whether making certificates fails.
     broken: AtomicBool,
     certified: AtomicU32,
+    unanswered: Mutex<Vec<Reply>>,
+    stirred: Mutex<Vec<String>>,
 }
 
 #[derive(Clone, Default)]
@@ -74,6 +77,19 @@ impl Desk for Paper {
             "unknown" => Err(format!("{role} has no service {service}")),
             _ => Ok(format!("{role}/{service}/{name}: {}", hex::encode(key))),
         }
+    }
+
+    fn answer(&self, role: &str, question: Question, reply: Reply) {
+        match question {
+            Question::Status {} => reply.give(Ok(format!("the site for {role}").into())),
+            Question::Journal { role, unit } => reply.give(Err(format!("{role} has no {unit}"))),
+            // Nobody ever answers.
+            _ => self.0.unanswered.lock().unwrap().push(reply),
+        }
+    }
+
+    fn stirred(&self, role: &str) {
+        self.0.stirred.lock().unwrap().push(role.to_owned());
     }
 
     fn note(&self, words: &str) {

@@ -4,7 +4,7 @@ use crate::desk::{Desk, PROFILES};
 use crate::schema::{accepts, describes, folder, read, refuses};
 use muster::bringup::board::TaskStand;
 use muster::bringup::status::{
-    Attention, Colour, HostStatus, IntegrationStatus, Outcome, PhaseStatus, ProbeStatus,
+    Attention, Colour, HostStand, HostStatus, IntegrationStatus, Outcome, PhaseStatus, ProbeStatus,
     RouteStatus, ServiceStatus, Status,
 };
 use muster::cli::diagnose::Diagnosis;
@@ -370,6 +370,9 @@ fn status() -> Status {
             image: "0".repeat(64),
             done: 1,
             tasks: 2,
+            outcome: Outcome::Red,
+            stand: HostStand::Joined,
+            heard: "2026-01-01T00:00:00Z".into(),
         }],
         phases: vec![PhaseStatus {
             name: "data".into(),
@@ -422,6 +425,8 @@ fn a_status_is_as_its_schema_says_in_every_colour() {
             vec!["waiting", "running", "done", "failed", "blocked"],
         ),
         ("/outcome", vec!["green", "red", "unfinished"]),
+        ("/hosts/0/outcome", vec!["green", "red", "unfinished"]),
+        ("/hosts/0/stand", vec!["joined", "absent", "silent"]),
     ] {
         let with = |word: &str| {
             let mut changed = document.clone();
@@ -439,7 +444,7 @@ fn a_status_is_as_its_schema_says_in_every_colour() {
 
 #[test]
 fn a_diagnosis_is_as_its_schema_says_with_the_last_words_of_the_unit() {
-    let journal = |unit: &str| format!("{unit} said no");
+    let journal = |_: &str, unit: &str| format!("{unit} said no");
     let diagnosis = Diagnosis::of(&status(), None, &journal).unwrap();
     let document = value(&diagnosis);
     describes("diagnose", &document);

@@ -31,6 +31,9 @@ fn example() -> Status {
             image: "i".into(),
             done: 1,
             tasks: 1,
+            outcome: Outcome::Green,
+            stand: HostStand::Joined,
+            heard: "2026-01-01T00:00:00Z".into(),
         }],
         phases: vec![PhaseStatus {
             name: "data".into(),
@@ -141,4 +144,58 @@ fn the_json_is_what_the_published_schema_says() {
         serde_json::from_str(include_str!("../../../docs/schemas/status.json")).expect("JSON");
     let value = serde_json::to_value(example()).expect("JSON");
     conforms(&value, &schema, &schema);
+}
+
+#[test]
+fn a_host_counts_what_is_proven_on_it_and_all_hosts_together_count_all() {
+    let home = tempfile::tempdir().expect("a folder");
+    let facts = crate::bringup::share::tests::three(home.path());
+    let own = Status::of(&facts, &jobs_of(&facts, "core"), &Reports::default());
+    let names = |status: &Status| {
+        let edges = status.integrations.iter().map(|edge| edge.id.clone());
+        let services = status.services.iter().map(|service| service.id.clone());
+        edges.chain(services).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&own), ["core/data", "core/people"]);
+    assert_eq!((own.proven, own.total), (0, 2));
+    let seen = ["edge", "files"].map(|role| {
+        let blank = Status::blank(&facts, role);
+        let edge = format!("{role}/app.database -> core/data");
+        assert_eq!(names(&blank), [edge]);
+        assert_eq!(blank.hosts[0].role, role);
+        assert_eq!(blank.hosts[0].fqdn, format!("{role}.example.org"));
+        assert_eq!(blank.outcome, Outcome::Unfinished);
+        site::Seen {
+            role: role.into(),
+            blank,
+            joined: false,
+            up: false,
+            quiet: std::time::Duration::ZERO,
+            heard: String::new(),
+            report: site::Report::Missing,
+        }
+    });
+    let tasks = own.hosts[0].tasks;
+    let all = site::merge(own, seen);
+    assert_eq!(all.total, 4);
+    assert_eq!(
+        all.phases[0].tasks,
+        tasks + all.hosts[1].tasks + all.hosts[2].tasks
+    );
+}
+
+#[test]
+fn a_host_with_something_stale_is_not_green_either() {
+    let then: Timestamp = "2026-01-01T00:10:01Z".parse().expect("a time");
+    let mut other = example();
+    other.hosts[0].role = "edge".into();
+    let mut both = example();
+    both.hosts.extend(other.hosts);
+    let outcomes: Vec<Outcome> = both
+        .aged(then)
+        .hosts
+        .iter()
+        .map(|own| own.outcome)
+        .collect();
+    assert_eq!(outcomes, [Outcome::Red, Outcome::Green]);
 }

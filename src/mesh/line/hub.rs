@@ -1,13 +1,17 @@
 //! The lead's end of all lines: who is there, and which tasks of the site are done.
 
+use super::question::{Answered, Pending, Question, Reply, parted};
 use super::{FromLead, FromMember, Orders, Rhythm};
 use crate::mesh::frame::{self, FrameError, KNOWN};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+/// So many questions of one member are answered at a time; the next ones wait.
+const QUESTIONS: usize = 16;
 
 /// What the lead of a site knows.
 pub trait Desk: Send + Sync {
@@ -22,6 +26,11 @@ pub trait Desk: Send + Sync {
         name: &str,
         public_key: &[u8],
     ) -> Result<String, String>;
+    /// The host of a role asks something else. Answered aside if that takes time: all lines stand
+    /// still meanwhile.
+    fn answer(&self, role: &str, question: Question, reply: Reply);
+    /// The host of a role has reported, or its line is up or down.
+    fn stirred(&self, role: &str);
     /// Something worth a line in the log.
     fn note(&self, words: &str);
 }
@@ -42,7 +51,17 @@ pub struct Presence {
     /// When it was last heard.
     pub heard: Option<Instant>,
     /// Its last report.
-    pub status: Option<Value>,
+    pub status: Option<Arc<Value>>,
+}
+
+/// What is said on a line; with an answer, the place that its question has taken.
+type Said = (FromLead, Option<OwnedSemaphorePermit>);
+
+/// A line that is up, for whoever asks on it.
+struct Wire {
+    id: u64,
+    say: mpsc::UnboundedSender<Said>,
+    pending: Arc<Pending>,
 }
 
 #[derive(Default)]
@@ -53,6 +72,12 @@ struct State {
     /// Role → every change since this lead was started of what its tasks wait for.
     changes: BTreeMap<String, Vec<Change>>,
     hosts: BTreeMap<String, Presence>,
+    /// Role → its lines that are up, the newest last.
+    wires: BTreeMap<String, Vec<Wire>>,
+    /// Counts lines.
+    lines: u64,
+    /// Grows with each report, and when a line is up or down.
+    revision: u64,
     /// Role → how often its lines were hung up.
     dismissed: BTreeMap<String, u64>,
 }
@@ -231,13 +256,46 @@ impl<D: Desk> Hub<D> {
         let mut state = self.state();
         *state.dismissed.entry(role.to_owned()).or_default() += 1;
         state.hosts.remove(role);
+        for wire in state.wires.remove(role).into_iter().flatten() {
+            wire.pending.forget();
+        }
+        state.revision += 1;
         drop(state);
         self.ring(role);
+        self.desk.stirred(role);
     }
 
     /// How the hosts stand, by role.
     pub fn hosts(&self) -> BTreeMap<String, Presence> {
         self.state().hosts.clone()
+    }
+
+    /// Grows whenever what [`Hub::hosts`] gives has changed, but for the time of a last word.
+    pub fn revision(&self) -> u64 {
+        self.state().revision
+    }
+
+    /// Asks the host of a role; waits for the answer, at most so long. Not from within the runtime
+    /// of the hub.
+    pub fn ask(&self, role: &str, question: Question, limit: Duration) -> Answered {
+        // Under one lock with the end of a line: it forgets all that was asked on it.
+        let asked = {
+            let state = self.state();
+            let wire = state.wires.get(role).and_then(|wires| wires.last());
+            wire.and_then(|wire| {
+                let ask = |number| wire.say.send((FromLead::Ask { number, question }, None));
+                let asked = wire.pending.ask(|number| ask(number).is_ok())?;
+                Some((asked, Arc::clone(&wire.pending)))
+            })
+        };
+        let (asked, pending) = asked.ok_or_else(|| format!("{role} cannot be reached"))?;
+        pending.wait(&asked, role, limit)
+    }
+
+    /// Enters how the host of a role stands, as it said itself.
+    pub fn report(&self, role: &str, status: Value) {
+        self.heard(role, Some(status));
+        self.desk.stirred(role);
     }
 
     /// Tells the lead's own tasks what they wait for; returns when `on_news` says so.
@@ -282,8 +340,9 @@ impl<D: Desk> Hub<D> {
         frame::write(&mut to, &FromLead::Orders { orders }).await?;
         let mut seen = 0;
         self.say_news(role, &mut seen, &mut to).await?;
-        let line = Line::up(self, role);
-        let (answers, mut answered) = tokio::sync::mpsc::channel(16);
+        let (saying, mut said) = mpsc::unbounded_channel();
+        let line = Line::up(self, role, saying.clone());
+        let room = Arc::new(Semaphore::new(QUESTIONS));
         let hear = async {
             let mut first = true;
             loop {
@@ -296,11 +355,30 @@ impl<D: Desk> Hub<D> {
                     return Ok(());
                 }
                 self.heard(role, None);
-                let answer = self.take(role, heard, &mut first);
-                if let Some(answer) = answer
-                    && answers.send(answer).await.is_err()
-                {
-                    return Ok(());
+                match heard {
+                    FromMember::Ask { number, question } => {
+                        // Closed semaphores give none; this one is never closed.
+                        let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+                            return Ok(());
+                        };
+                        let saying = saying.clone();
+                        let reply = Reply::new(move |answered| {
+                            let (answer, reason) = parted(answered);
+                            let answer = FromLead::Answer {
+                                number,
+                                answer,
+                                reason,
+                            };
+                            let _ = saying.send((answer, Some(place)));
+                        });
+                        self.asked(role, question, reply);
+                    }
+                    FromMember::Answer {
+                        number,
+                        answer,
+                        reason,
+                    } => line.pending.answered(number, answer, reason),
+                    said => self.take(role, said, &mut first),
                 }
             }
         };
@@ -312,7 +390,9 @@ impl<D: Desk> Hub<D> {
                         let tasks = BTreeSet::new();
                         frame::write(&mut to, &FromLead::Done { tasks }).await?;
                     }
-                    Some(answer) = answered.recv() => frame::write(&mut to, &answer).await?,
+                    Some((message, _place)) = said.recv() => {
+                        frame::write(&mut to, &message).await?;
+                    }
                     news = bell.changed(), if rings => {
                         rings = news.is_ok();
                         if !line.counts() {
@@ -329,46 +409,46 @@ impl<D: Desk> Hub<D> {
         }
     }
 
-    /// Takes what a member said; what is to be answered.
-    fn take(&self, role: &str, said: FromMember, first: &mut bool) -> Option<FromLead> {
+    /// Takes what a member said.
+    fn take(&self, role: &str, said: FromMember, first: &mut bool) {
         match said {
             FromMember::Done { tasks } if std::mem::take(first) => self.tell_all(role, &tasks),
             FromMember::Done { tasks } => self.tell(role, &tasks, true),
             FromMember::Undone { tasks } => self.tell(role, &tasks, false),
-            FromMember::Report { status } => self.heard(role, Some(status)),
-            FromMember::Sign {
-                number,
-                service,
-                name,
-                public_key,
-            } => {
-                let key = hex::decode(public_key).unwrap_or_default();
-                let signed = self.desk.sign(role, &service, &name, &key);
-                if let Err(reason) = &signed {
-                    self.desk.note(&format!(
-                        "{role}: no certificate {service}/{name}: {reason}"
-                    ));
-                }
-                let (certificate, reason) = match signed {
-                    Ok(certificate) => (Some(certificate), String::new()),
-                    Err(reason) => (None, reason),
-                };
-                return Some(FromLead::Signed {
-                    number,
-                    certificate,
-                    reason,
-                });
-            }
+            FromMember::Report { status } => self.report(role, status),
+            FromMember::Ask { .. } | FromMember::Answer { .. } => {}
         }
-        None
+    }
+
+    fn asked(&self, role: &str, question: Question, reply: Reply) {
+        let Question::Sign {
+            service,
+            name,
+            public_key,
+        } = question
+        else {
+            return self.desk.answer(role, question, reply);
+        };
+        let key = hex::decode(public_key).unwrap_or_default();
+        let signed = self.desk.sign(role, &service, &name, &key);
+        if let Err(reason) = &signed {
+            self.desk.note(&format!(
+                "{role}: no certificate {service}/{name}: {reason}"
+            ));
+        }
+        reply.give(signed.map(Value::String));
     }
 
     fn heard(&self, role: &str, status: Option<Value>) {
         let mut state = self.state();
-        let host = state.hosts.entry(role.to_owned()).or_default();
+        // One that was hung up on has no place any more.
+        let Some(host) = state.hosts.get_mut(role) else {
+            return;
+        };
         host.heard = Some(Instant::now());
-        if status.is_some() {
-            host.status = status;
+        if let Some(status) = status {
+            host.status = Some(Arc::new(status));
+            state.revision += 1;
         }
     }
 }
@@ -378,20 +458,35 @@ struct Line<'a, D: Desk> {
     hub: &'a Hub<D>,
     role: &'a str,
     dismissals: u64,
+    id: u64,
+    pending: Arc<Pending>,
 }
 
 impl<'a, D: Desk> Line<'a, D> {
-    fn up(hub: &'a Hub<D>, role: &'a str) -> Line<'a, D> {
+    fn up(hub: &'a Hub<D>, role: &'a str, say: mpsc::UnboundedSender<Said>) -> Line<'a, D> {
+        let pending = Arc::new(Pending::default());
         let mut state = hub.state();
+        state.lines += 1;
+        state.revision += 1;
+        let id = state.lines;
+        let wires = state.wires.entry(role.to_owned()).or_default();
+        wires.push(Wire {
+            id,
+            say,
+            pending: Arc::clone(&pending),
+        });
         let host = state.hosts.entry(role.to_owned()).or_default();
         host.lines += 1;
         host.heard = Some(Instant::now());
         let dismissals = state.dismissals(role);
         drop(state);
+        hub.desk.stirred(role);
         Line {
             hub,
             role,
             dismissals,
+            id,
+            pending,
         }
     }
 
@@ -409,5 +504,12 @@ impl<D: Desk> Drop for Line<'_, D> {
         {
             host.lines -= 1;
         }
+        if let Some(wires) = state.wires.get_mut(self.role) {
+            wires.retain(|wire| wire.id != self.id);
+        }
+        self.pending.forget();
+        state.revision += 1;
+        drop(state);
+        self.hub.desk.stirred(self.role);
     }
 }

@@ -1,5 +1,6 @@
 //! A member's end of its line to the lead.
 
+use super::question::{Answered, Pending, Question, Reply, parted};
 use super::{FromLead, FromMember, Orders, Rhythm};
 use crate::mesh::frame::{self, FrameError, KNOWN};
 use crate::mesh::identity::{Identity, Print};
@@ -7,12 +8,12 @@ use crate::mesh::join::ToLead;
 use crate::mesh::{PROTOCOL, tls};
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -20,6 +21,8 @@ use tokio_rustls::client::TlsStream;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Pauses between two attempts: the first and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(15)];
+/// How long a certificate may take: the lead makes its authority first.
+const SIGNING: Duration = Duration::from_secs(120);
 
 /// The host behind the link.
 pub trait Host: Send + Sync {
@@ -29,6 +32,10 @@ pub trait Host: Send + Sync {
     fn orders(&self, orders: Orders);
     /// Tasks of other hosts that are done, and that are not any more.
     fn others(&self, done: BTreeSet<String>, undone: BTreeSet<String>);
+    /// How it stands, as it says again on each new line; none before it has begun.
+    fn status(&self) -> Option<Value>;
+    /// The lead asks it. Answered aside if that takes time: the line stands still meanwhile.
+    fn answer(&self, question: Question, reply: Reply);
     /// Something worth a line in the log.
     fn note(&self, words: &str);
 }
@@ -46,14 +53,14 @@ pub struct Call {
     pub rhythm: Rhythm,
 }
 
-/// A question to the lead that waits for its answer.
-type Asked = oneshot::Sender<Result<String, String>>;
+/// What is said, on its way to the line.
+type Saying = mpsc::UnboundedSender<FromMember>;
 
 /// A member's end: whoever has something to say says it here.
 pub struct Link {
     /// None while the line is down: what is said then is said again when it is up.
-    line: Mutex<Option<mpsc::UnboundedSender<FromMember>>>,
-    asked: Mutex<(u64, BTreeMap<u64, Asked>)>,
+    line: Mutex<Option<Saying>>,
+    pending: Pending,
     again: Notify,
 }
 
@@ -89,7 +96,7 @@ impl Link {
     pub fn new() -> Link {
         Link {
             line: Mutex::new(None),
-            asked: Mutex::default(),
+            pending: Pending::default(),
             again: Notify::new(),
         }
     }
@@ -126,27 +133,32 @@ impl Link {
     /// Asks the lead for the certificate of a key; waits for the answer. Not from within the
     /// runtime of the link.
     pub fn sign(&self, service: &str, name: &str, public_key: &[u8]) -> Result<String, String> {
-        let (answer, answered) = oneshot::channel();
-        let number = {
-            let mut asked = lock(&self.asked);
-            asked.0 += 1;
-            let number = asked.0;
-            asked.1.insert(number, answer);
-            number
-        };
-        let said = self.say(FromMember::Sign {
-            number,
+        let question = Question::Sign {
             service: service.to_owned(),
             name: name.to_owned(),
             public_key: hex::encode(public_key),
-        });
-        if !said {
-            lock(&self.asked).1.remove(&number);
-            return Err("the lead, which signs certificates, cannot be reached".into());
+        };
+        let answered = self.question(question, SIGNING);
+        let answered = answered
+            .unwrap_or_else(|| Err("the lead, which signs certificates, cannot be reached".into()));
+        match answered? {
+            Value::String(certificate) => Ok(certificate),
+            _ => Err("what the lead answered is no certificate".into()),
         }
-        // When the line breaks, the question is dropped and this ends.
-        let answer = answered.blocking_recv();
-        answer.unwrap_or_else(|_| Err("the line to the lead broke before it answered".into()))
+    }
+
+    /// Asks the lead; waits for the answer, at most so long. Not from within the runtime of the
+    /// link.
+    pub fn ask(&self, question: Question, limit: Duration) -> Answered {
+        let answered = self.question(question, limit);
+        answered.unwrap_or_else(|| Err("the lead cannot be reached".into()))
+    }
+
+    fn question(&self, question: Question, limit: Duration) -> Option<Answered> {
+        let asked = self
+            .pending
+            .ask(|number| self.say(FromMember::Ask { number, question }))?;
+        Some(self.pending.wait(&asked, "the lead", limit))
     }
 
     /// Keeps the line up, for ever.
@@ -156,7 +168,7 @@ impl Link {
         loop {
             let ended = self.attempt(call, identity, host, &mut pause).await;
             *lock(&self.line) = None;
-            lock(&self.asked).1.clear();
+            self.pending.forget();
             let words = format!("the lead at {}: {ended}", call.address);
             // Once for each reason, not each time.
             if words != told {
@@ -229,9 +241,12 @@ impl Link {
         host.orders(*orders);
         let (line, mut said) = mpsc::unbounded_channel();
         // What is done from here on is said twice at most, and never not at all.
-        *lock(&self.line) = Some(line);
+        *lock(&self.line) = Some(line.clone());
         let tasks = host.done();
         frame::write(&mut to, &FromMember::Done { tasks }).await?;
+        if let Some(status) = host.status() {
+            frame::write(&mut to, &FromMember::Report { status }).await?;
+        }
         *pause = PAUSES[0];
         let hear = async {
             let Rhythm { silence, .. } = call.rhythm;
@@ -239,7 +254,7 @@ impl Link {
                 let heard = frame::read(&mut from, KNOWN);
                 let heard = tokio::time::timeout(silence, heard).await;
                 let silent = || Ended::Lost(format!("silent for {} s", silence.as_secs()));
-                self.heard(heard.map_err(|_| silent())??, host)?;
+                self.heard(heard.map_err(|_| silent())??, host, &line)?;
             }
         };
         let say = async {
@@ -262,20 +277,29 @@ impl Link {
         }
     }
 
-    fn heard(&self, heard: FromLead, host: &dyn Host) -> Result<(), Ended> {
+    fn heard(&self, heard: FromLead, host: &dyn Host, line: &Saying) -> Result<(), Ended> {
         match heard {
             FromLead::Orders { orders } => host.orders(*orders),
             FromLead::Done { tasks } => host.others(tasks, BTreeSet::new()),
             FromLead::Undone { tasks } => host.others(BTreeSet::new(), tasks),
-            FromLead::Signed {
-                number,
-                certificate,
-                reason,
-            } => {
-                if let Some(asked) = lock(&self.asked).1.remove(&number) {
-                    let _ = asked.send(certificate.ok_or(reason));
-                }
+            FromLead::Ask { number, question } => {
+                // On this line or on none: the lead has forgotten what it asked on another.
+                let line = line.clone();
+                let reply = Reply::new(move |answered| {
+                    let (answer, reason) = parted(answered);
+                    let _ = line.send(FromMember::Answer {
+                        number,
+                        answer,
+                        reason,
+                    });
+                });
+                host.answer(question, reply);
             }
+            FromLead::Answer {
+                number,
+                answer,
+                reason,
+            } => self.pending.answered(number, answer, reason),
             FromLead::Refused { words } => return Err(Ended::Refused(words)),
         }
         Ok(())

@@ -11,14 +11,21 @@
 //!   done: all its tasks so far   →
 //!                                ←   done: what its tasks wait for, so far
 //!   done: the next one           →   … ←  done: the next one
-//!   sign: a public key           →
-//!                                ←   signed: its certificate
 //!   report: how the host stands  →
+//!   ask: sign this public key    →
+//!                                ←   answer: its certificate
+//!                                ←   ask: probe everything now
+//!   answer: how the host stands  →
 //! ```
+//!
+//! Either side may ask whenever the line is up. Answers come in any order and name their
+//! question; what is not answered when the line breaks never is, and is asked again or not.
 
 pub mod hub;
 pub mod link;
+pub mod question;
 
+use self::question::Question;
 use crate::site::Site;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -57,21 +64,26 @@ pub enum FromMember {
         /// Ids.
         tasks: BTreeSet<String>,
     },
-    /// A key wants its certificate.
-    Sign {
-        /// Counts the member's questions.
-        number: u64,
-        /// Which service's.
-        service: String,
-        /// Which of its certificates.
-        name: String,
-        /// SubjectPublicKeyInfo, DER, hex.
-        public_key: String,
-    },
     /// How the host stands.
     Report {
         /// As in its `status.json`.
         status: Value,
+    },
+    /// Asks the lead.
+    Ask {
+        /// Counts the member's questions.
+        number: u64,
+        /// What.
+        question: Question,
+    },
+    /// Answers the lead.
+    Answer {
+        /// Which question.
+        number: u64,
+        /// What was asked for.
+        answer: Option<Value>,
+        /// Why there is none.
+        reason: String,
     },
 }
 
@@ -94,12 +106,19 @@ pub enum FromLead {
         /// Ids.
         tasks: BTreeSet<String>,
     },
-    /// The answer to a `sign`.
-    Signed {
+    /// Asks the member.
+    Ask {
+        /// Counts the lead's questions on this line.
+        number: u64,
+        /// What.
+        question: Question,
+    },
+    /// Answers the member.
+    Answer {
         /// Which question.
         number: u64,
-        /// PEM.
-        certificate: Option<String>,
+        /// What was asked for.
+        answer: Option<Value>,
         /// Why there is none.
         reason: String,
     },
