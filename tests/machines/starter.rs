@@ -1,0 +1,180 @@
+//! The stack `starter`: a small office on two hosts.
+
+use crate::hosts::{Hosts, each};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const UP: [&str; 6] = [
+    "up",
+    "starter",
+    "--no-input",
+    "--direct-kernel",
+    "--cpus",
+    "1",
+];
+
+/// After a power cut, on a busy machine.
+const LONG: Duration = Duration::from_secs(900);
+
+fn is_green(shown: &Value) -> bool {
+    shown["outcome"] == "green" && shown["proven"] == shown["total"]
+}
+
+/// What is red: integrations and services.
+fn red(shown: &Value) -> BTreeSet<String> {
+    let name = |edge: &Value| {
+        format!(
+            "{}.{} -> {}",
+            edge["consumer"].as_str().expect("a name"),
+            edge["need"].as_str().expect("a name"),
+            edge["provider"].as_str().expect("a name")
+        )
+    };
+    let of = |list: &str| shown[list].as_array().expect("a list").clone();
+    let edges = of("integrations").into_iter();
+    let edges = edges.filter(|edge| edge["colour"] == "red");
+    let services = of("services").into_iter();
+    let services = services.filter(|service| service["colour"] == "red");
+    edges
+        .map(|edge| name(&edge))
+        .chain(services.map(|service| service["id"].as_str().expect("an id").to_owned()))
+        .collect()
+}
+
+/// Brings it up, looks who may reach and read what, breaks what is between the hosts, and cuts
+/// the power of each.
+pub fn holds_together() {
+    let site = Hosts::new("starter");
+    site.must(&[&UP[..], &["--wait"]].concat());
+    site.saw("both hosts are up");
+    let shown: Value =
+        serde_json::from_str(&site.must(&["status", "starter", "--json"])).expect("JSON");
+    assert!(is_green(&shown), "{shown:#}");
+    assert_eq!(each(&shown, "hosts", "role"), ["core", "edge"]);
+    let between = shown["integrations"].as_array().expect("a list").iter();
+    let between = between.filter(|edge| {
+        let role = |end: &str| edge[end].as_str().and_then(|name| name.split('/').next());
+        role("consumer") != role("provider")
+    });
+    assert_eq!(between.count(), 6, "{shown:#}");
+
+    doors(&site);
+    secrets(&site);
+    letter(&site);
+    cable(&site);
+    cuts(&site);
+}
+
+/// From the edge, only the ports of the core answer that something there dials.
+fn doors(site: &Hosts) {
+    let listeners = site.as_root(
+        "core",
+        "ss -Hltn | awk '{ sub(/.*:/, \"\", $4); print $4 }' | sort -un | xargs",
+    );
+    let open = format!(
+        "for port in {}; do timeout 5 bash -c \"exec 3<>/dev/tcp/core/$port\" 2>/dev/null && echo $port; done; true",
+        listeners.trim()
+    );
+    let open = site.on("edge", &open).expect("tried");
+    let open: Vec<&str> = open.lines().collect();
+    // SSH, LMTP, LDAPS, IMAPS, PostgreSQL, and the lead's own.
+    assert_eq!(
+        open,
+        ["22", "24", "636", "993", "5432", "7433"],
+        "of {listeners}"
+    );
+    site.saw(&format!(
+        "of {} only 6 ports of core are open to edge",
+        listeners.split_whitespace().count()
+    ));
+}
+
+/// No host holds a secret that none of its tasks reads.
+fn secrets(site: &Hosts) {
+    let held = |host: &str| {
+        let list = site.as_root(host, "cd /var/lib/muster/secrets && find . -type f | sort");
+        list.lines()
+            .map(|line| line.trim_start_matches("./").to_owned())
+            .collect::<BTreeSet<_>>()
+    };
+    let (core, edge) = (held("core"), held("edge"));
+    println!("core: {core:#?}\nedge: {edge:#?}");
+    let own = |of: &BTreeSet<String>, word: &str| of.iter().any(|name| name.contains(word));
+    assert!(own(&core, "dovecot") && own(&core, "postgres-exporter"));
+    assert!(
+        !own(&edge, "dovecot") && !own(&edge, "postgres-exporter"),
+        "{edge:?}"
+    );
+    assert!(edge.is_subset(&core), "{edge:?}");
+    let hash = |host: &str| {
+        let people = "grep -c 'password_hash\": \"\\$6' /var/lib/muster/site.json || true";
+        site.as_root(host, people).trim().to_owned()
+    };
+    // The administrator's account is on every host; the people's passwords are the directory's.
+    assert_eq!((hash("core").as_str(), hash("edge").as_str()), ("2", "1"));
+    site.saw(&format!(
+        "edge holds {} of the {} secrets",
+        edge.len(),
+        core.len()
+    ));
+}
+
+/// Mail that is there before the faults, and must be after them.
+fn letter(site: &Hosts) {
+    let send =
+        "printf 'Subject: kept\\n\\nkept\\n' | sendmail -f admin@example.org staff@example.org";
+    site.as_root("edge", send);
+    let kept = "until grep -rqs kept /var/vmail/staff/Maildir; do sleep 1; done";
+    site.as_root("core", &format!("timeout 90 sh -c {:?}", kept));
+    site.saw("a letter went from edge into a mailbox on core");
+}
+
+fn is_kept(site: &Hosts) {
+    let count = "grep -rls 'Subject: kept' /var/vmail/staff/Maildir | wc -l";
+    assert_eq!(site.as_root("core", count).trim(), "1");
+}
+
+/// What is broken between the hosts is red by its own probe, everywhere, and nothing else is.
+fn cable(site: &Hosts) {
+    let target = "core/prometheus.targets -> edge/node-exporter";
+    site.as_root(
+        "edge",
+        "nft insert rule inet muster input tcp dport 9100 drop",
+    );
+    for host in ["core", "edge"] {
+        let wanted = BTreeSet::from([target.to_owned()]);
+        site.until(host, &format!("{target} red"), |shown| red(shown) == wanted);
+    }
+    site.as_root("edge", "systemctl restart nftables");
+    site.until("edge", "all green again", is_green);
+}
+
+/// Cuts the power of each host in turn, and of both.
+fn cuts(site: &Hosts) {
+    let digests = "cd /var/lib/muster && find secrets ca mesh -type f ! -name '*.json' | sort | xargs -r sha256sum";
+    let all = || ["core", "edge"].map(|host| site.as_root(host, digests));
+    let before = all();
+    let up = || {
+        site.must(&[&UP[..], &["--wait", "--timeout", "900"]].concat());
+    };
+    for dark in [&["edge"][..], &["core"], &["core", "edge"]] {
+        for host in dark {
+            site.cut_power(host);
+        }
+        if dark == ["edge"] {
+            site.until("core", "edge silent", |shown| {
+                each(shown, "hosts", "stand") == ["joined", "silent"] && shown["outcome"] == "red"
+            });
+        }
+        up();
+        site.until_within(
+            LONG,
+            "edge",
+            &format!("all green after {dark:?} had no power"),
+            is_green,
+        );
+        is_kept(site);
+        assert_eq!(all(), before, "secrets, keys and the authority stay");
+    }
+}
