@@ -2,8 +2,9 @@
 //! their certificates, and knows which tasks of the site are done.
 
 use super::herald::Herald;
+use super::invite::{self, Waits};
 use super::mesh::{folder, runtime};
-use super::{AgentError, Result};
+use super::{AgentError, Result, reception};
 use crate::bringup::context::Facts;
 use crate::bringup::job::taking_part;
 use crate::bringup::render::Renderer;
@@ -12,6 +13,7 @@ use crate::bringup::share::share;
 use crate::mesh::code::Token;
 use crate::mesh::identity::Identity;
 use crate::mesh::join::lead::{self, Candidate, Lobby, Site};
+use crate::mesh::join::waiting::{PATIENCE, Waiting, Word};
 use crate::mesh::line::Orders;
 use crate::mesh::line::hub::{Desk, Hub, Known};
 use crate::mesh::members::Members;
@@ -20,6 +22,7 @@ use crate::profile::Instance;
 use crate::site::authority::{Authority, Own};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
 
 /// What the lead knows.
@@ -27,9 +30,38 @@ pub struct Office {
     facts: Arc<Facts>,
     own: Own,
     herald: Arc<Herald>,
+    waiting: Waiting,
+    /// Whether hosts are invited to join by a code.
+    invites: AtomicBool,
 }
 
 impl Office {
+    /// What is known of this host.
+    pub fn facts(&self) -> &Arc<Facts> {
+        &self.facts
+    }
+
+    /// Who tells people.
+    pub fn herald(&self) -> &Arc<Herald> {
+        &self.herald
+    }
+
+    /// Hosts that wait for a person's word.
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    /// Whether hosts are invited to join by a code: where no token lets them in, or since a
+    /// person said so.
+    pub fn invites(&self) -> bool {
+        self.invites.load(Ordering::Relaxed)
+    }
+
+    /// Invites them from now on.
+    pub fn invite(&self) {
+        self.invites.store(true, Ordering::Relaxed);
+    }
+
     fn authority(&self) -> std::result::Result<Authority, String> {
         let Own {
             folder,
@@ -84,9 +116,19 @@ impl Desk for Office {
 }
 
 impl Site for Office {
-    // Nobody can be asked yet: only hosts with a token join.
-    async fn confirm(&self, _: &Candidate) -> bool {
-        false
+    async fn confirm(&self, candidate: &Candidate) -> Word {
+        let tell = || {
+            let words = Waits::of(candidate).words();
+            self.herald.call(&format!("\n{words}"));
+        };
+        let word = self.waiting.ask(candidate, PATIENCE, tell).await;
+        if word == Word::None {
+            let Candidate { role, .. } = candidate;
+            self.note(&format!(
+                "nobody has said whether {role} may join; it may ask again"
+            ));
+        }
+        word
     }
 
     fn certify(
@@ -95,11 +137,11 @@ impl Site for Office {
         public_key: &[u8],
     ) -> std::result::Result<(String, String), String> {
         let authority = self.authority()?;
-        let names = [
-            self.facts.fqdn(role),
-            role.to_owned(),
-            self.facts.address(role).to_owned(),
-        ];
+        let names: Vec<String> = [self.facts.fqdn(role), role.to_owned()]
+            .into_iter()
+            // A host without an address in the plan goes by its names.
+            .chain(self.facts.addresses.get(role).cloned())
+            .collect();
         let identity = format!("muster:{}/{role}", self.facts.site.id);
         let certificate = authority
             .certify(public_key, &names, Some(&identity))
@@ -118,6 +160,8 @@ pub fn open(facts: &Arc<Facts>, own: Own, herald: &Arc<Herald>) -> Result<Arc<Lo
         facts: Arc::clone(facts),
         own,
         herald: Arc::clone(herald),
+        waiting: Waiting::default(),
+        invites: AtomicBool::new(token.is_none()),
     };
     let tasks = facts
         .plan
@@ -151,6 +195,7 @@ pub fn attend(
 ) -> Result<()> {
     let facts = Arc::clone(executor.facts());
     let identity = Identity::open_or_create(&folder(&facts.places)).map_err(AgentError::mesh)?;
+    reception::open(&facts.places, Arc::clone(&lobby))?;
     super::mesh::thread("lead", move || {
         let ended = runtime().and_then(|runtime| {
             runtime.block_on(async {
@@ -161,7 +206,8 @@ pub fn attend(
                     ring();
                     true
                 });
-                tokio::join!(follow, lobby.serve(listener, &identity)).1
+                let serve = lobby.serve(listener, &identity);
+                tokio::join!(follow, serve, invite::keep(&lobby)).1
             })
         });
         if let Err(error) = ended {

@@ -19,7 +19,11 @@ pub fn rules(stack: &Stack) -> Vec<Rule> {
             role: lead.name.clone(),
             protocol: "tcp".into(),
             port: MESH_PORT,
-            scope: Scope::Site,
+            // Hosts without addresses in the plan come from wherever they are.
+            scope: match stack.network {
+                Some(_) => Scope::Site,
+                None => Scope::Public,
+            },
             from: members.iter().map(|role| role.name.clone()).collect(),
             why: "muster: hosts join and report".into(),
         });
