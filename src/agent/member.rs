@@ -259,6 +259,12 @@ impl Host for Member {
             .collect()
     }
 
+    fn time(&self, lead: u64) {
+        if let Some(note) = clock::note(&Own, lead) {
+            self.herald.note(&note);
+        }
+    }
+
     fn orders(&self, orders: Orders) {
         if let Err(error) = self.keep(&orders) {
             self.herald

@@ -50,7 +50,7 @@ pub trait Way {
 pub struct Joining {
     /// Where the lead is, as far as known.
     pub lead: Option<Peer>,
-    /// Where it was looked for in vain.
+    /// Where it was in vain: not taken again without a word.
     before: Option<Peer>,
     joined: bool,
 }
@@ -150,15 +150,12 @@ fn whereabouts(
     way: &mut dyn Way,
     before: Option<&Peer>,
 ) -> io::Result<Option<Peer>> {
-    if let Some(before) = before {
-        return address(asker, Some(before));
-    }
     asker.say("  One moment: the lead is looked for on the wire.")?;
     let seen = match way.look() {
         Ok(seen) => seen,
         Err(error) => {
             asker.say(&format!("  It cannot be looked for: {error}."))?;
-            return address(asker, None);
+            return address(asker, before);
         }
     };
     for other in seen.iter().filter(|one| !one.fits) {
@@ -167,11 +164,12 @@ fn whereabouts(
             other.lead, other.role
         ))?;
     }
-    let fits: Vec<&Seen> = seen.iter().filter(|one| one.fits).collect();
+    let fits = |one: &&Seen| one.fits && Some(&one.lead) != before;
+    let fits: Vec<&Seen> = seen.iter().filter(fits).collect();
     match fits[..] {
         [] => {
             asker.say("  No lead answers on this wire.")?;
-            address(asker, None)
+            address(asker, before)
         }
         [one] => {
             asker.say(&format!("  The lead {} is at {}.", one.role, one.lead))?;

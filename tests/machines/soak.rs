@@ -76,6 +76,11 @@ fn two_hosts_of_a_stack_reach_each_other_by_name_and_only_one_the_outside() {
     pair::hosts_reach_each_other_by_name();
 }
 
+#[test]
+fn two_hosts_join_by_the_code_that_a_person_types() {
+    pair::a_person_lets_a_host_join_with_the_code_of_the_lead();
+}
+
 /// Brings a host up at another time, then sets its clock right while it runs: certificates are
 /// renewed, the CA stays.
 fn wrong_clock(name: &'static str, moment: &str) {

@@ -18,11 +18,19 @@ struct Agent {
     others: Mutex<BTreeSet<String>>,
     orders: Mutex<Vec<Orders>>,
     notes: Mutex<Vec<String>>,
+    times: Mutex<Vec<u64>>,
 }
 
 impl link::Host for Agent {
     fn done(&self) -> BTreeSet<String> {
         self.done.lock().unwrap().clone()
+    }
+
+    fn time(&self, lead: u64) {
+        let mut times = self.times.lock().unwrap();
+        times.push(lead);
+        // Before the orders, each time: those bear certificates.
+        assert_eq!(times.len(), self.orders.lock().unwrap().len() + 1);
     }
 
     fn orders(&self, orders: Orders) {

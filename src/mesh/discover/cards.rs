@@ -15,6 +15,9 @@ pub struct Card {
     pub address: Ipv6Addr,
 }
 
+/// `IFA_F_TENTATIVE` and `IFA_F_DADFAILED` (linux/if_addr.h): nothing can be sent from it.
+const UNUSABLE: u32 = 0x40 | 0x08;
+
 /// Those of this host now; none where the kernel has no IPv6.
 pub fn cards() -> io::Result<Vec<Card>> {
     match std::fs::read_to_string(Path::new("/proc/net/if_inet6")) {
@@ -30,9 +33,11 @@ fn parse(text: &str) -> Vec<Card> {
         let mut words = line.split_whitespace();
         let address = u128::from_str_radix(words.next()?, 16).ok()?;
         let index = u32::from_str_radix(words.next()?, 16).ok()?;
-        let name = words.nth(3)?.to_owned();
+        let flags = u32::from_str_radix(words.nth(2)?, 16).ok()?;
+        let name = words.next()?.to_owned();
         let address = Ipv6Addr::from(address);
-        address.is_unicast_link_local().then_some(Card {
+        let usable = address.is_unicast_link_local() && flags & UNUSABLE == 0;
+        usable.then_some(Card {
             index,
             name,
             address,
@@ -56,6 +61,7 @@ mod tests {
             fe8000000000000050540012fffe3456 02 40 20 80     ens3\n\
             fe8000000000000050540012fffe9999 02 40 20 80     ens3\n\
             fe80000000000000000000000000000a 0b 40 20 80 wlan0\n\
+            fe8000000000000000000000000000bb 0c 40 20 c0     new0\n\
             nonsense\n";
         let card = |index, name: &str, address: &str| Card {
             index,

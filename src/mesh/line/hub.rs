@@ -1,6 +1,7 @@
 //! The lead's end of all lines: who is there, and which tasks of the site are done.
 
 use super::{FromLead, FromMember, Orders, Rhythm};
+use crate::mesh::clock;
 use crate::mesh::frame::{self, FrameError, KNOWN};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -279,7 +280,8 @@ impl<D: Desk> Hub<D> {
             }
         };
         let mut bell = self.bell(role);
-        frame::write(&mut to, &FromLead::Orders { orders }).await?;
+        let time = clock::seconds();
+        frame::write(&mut to, &FromLead::Orders { orders, time }).await?;
         let mut seen = 0;
         self.say_news(role, &mut seen, &mut to).await?;
         let line = Line::up(self, role);

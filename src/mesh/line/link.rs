@@ -25,6 +25,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1
 pub trait Host: Send + Sync {
     /// All of its tasks that are done.
     fn done(&self) -> BTreeSet<String>;
+    /// The lead's clock, seconds since 1970; told before anything that bears a date.
+    fn time(&self, _lead: u64) {}
     /// What the lead tells it of the site.
     fn orders(&self, orders: Orders);
     /// Tasks of other hosts that are done, and that are not any more.
@@ -220,12 +222,13 @@ impl Link {
         frame::write(&mut to, &hello).await?;
         let first = tokio::time::timeout(PATIENCE, frame::read(&mut from, KNOWN)).await;
         let first = first.map_err(|_| Ended::Lost("silent after the hello".into()))??;
-        let FromLead::Orders { orders } = first else {
+        let FromLead::Orders { orders, time } = first else {
             return Err(match first {
                 FromLead::Refused { words } => Ended::Refused(words),
                 _ => Ended::Lost("no orders after the hello".into()),
             });
         };
+        host.time(time);
         host.orders(*orders);
         let (line, mut said) = mpsc::unbounded_channel();
         // What is done from here on is said twice at most, and never not at all.
@@ -264,7 +267,10 @@ impl Link {
 
     fn heard(&self, heard: FromLead, host: &dyn Host) -> Result<(), Ended> {
         match heard {
-            FromLead::Orders { orders } => host.orders(*orders),
+            FromLead::Orders { orders, time } => {
+                host.time(time);
+                host.orders(*orders);
+            }
             FromLead::Done { tasks } => host.others(tasks, BTreeSet::new()),
             FromLead::Undone { tasks } => host.others(BTreeSet::new(), tasks),
             FromLead::Signed {
