@@ -342,3 +342,68 @@ impl Signs for Remote {
             })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::console::events::Events;
+    use crate::profile::{Source, Stack};
+
+    fn plan(address: Option<&str>) -> Plan {
+        let stack = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/machine/tiny");
+        let mut plan = Plan::new(&Stack::load(&Source::new(None), stack, None).unwrap());
+        plan.hosts[0].address = address.map(str::to_owned);
+        plan
+    }
+
+    #[test]
+    fn the_lead_is_where_answers_or_a_join_have_shown_else_where_the_plan_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::below(folder.path());
+        std::fs::create_dir_all(places.state.join("mesh")).unwrap();
+        let shown = |plan: &Plan| {
+            let known = known(plan, &places).unwrap();
+            known.map(|known| known.to_string())
+        };
+        assert_eq!(shown(&plan(None)), None);
+        assert_eq!(
+            lead(&plan(None), &places).unwrap_err().to_string(),
+            "neither the plan nor the answers of this host say where its lead is; add [join] \
+             address = \"...\" to its answers"
+        );
+        let planned = plan(Some("10.77.0.10/24"));
+        assert_eq!(shown(&planned).as_deref(), Some("10.77.0.10"));
+        let at = lead(&planned, &places).unwrap();
+        assert_eq!(at.to_string(), "10.77.0.10:7433");
+        let path = places.state.join(setup::LEAD);
+        std::fs::write(&path, "fe80::1%nosuch0").unwrap();
+        assert_eq!(shown(&planned).as_deref(), Some("fe80::1%nosuch0"));
+        let words = lead(&planned, &places).unwrap_err().to_string();
+        assert!(
+            words.starts_with("this host has no network card `nosuch0` with a cable; it has: "),
+            "{words}"
+        );
+        std::fs::write(&path, "nowhere").unwrap();
+        assert_eq!(
+            known(&planned, &places).unwrap_err().to_string(),
+            format!(
+                "{}: where the lead is, is damaged: `nowhere` is not an IP address; remove the file",
+                path.display()
+            )
+        );
+    }
+
+    #[test]
+    fn a_host_that_has_not_joined_says_where_the_code_is_typed() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::below(folder.path());
+        let herald = Herald::new(Events::none());
+        let error = become_one(&plan(None), "edge", &places, &herald).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "this host has not joined its site: type the code of the lead on its console; if \
+             nothing asks for it there: systemctl restart muster-join"
+        );
+    }
+}

@@ -4,7 +4,7 @@ use super::invite::{Standing, Waits};
 use super::lead::Office;
 use super::{Result, at};
 use crate::bringup::places::Places;
-use crate::mesh::join::lead::Lobby;
+use crate::mesh::join::lead::{Facts, Lobby};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -112,7 +112,7 @@ fn perform(lobby: &Lobby<Office>, request: &Request) -> std::result::Result<Stri
         Request::Confirm { role } => answered(lobby, role, true),
         Request::Refuse { role } => answered(lobby, role, false),
         Request::Replace { role } => {
-            known(lobby, role)?;
+            known(lobby.facts(), role)?;
             let revoked = lobby.revoke(role).map_err(|error| {
                 refusal(
                     error.to_string(),
@@ -124,17 +124,13 @@ fn perform(lobby: &Lobby<Office>, request: &Request) -> std::result::Result<Stri
                     "{role} is free: the host that joined on {} from {} may not come back",
                     gone.joined, gone.address
                 )),
-                None => Err(refusal(
-                    format!("nobody has joined as {role}"),
-                    "its host may join now: sudo muster join shows the code",
-                )),
+                None => Err(nobody_has(role)),
             }
         }
     }
 }
 
-fn known(lobby: &Lobby<Office>, role: &str) -> std::result::Result<(), Refusal> {
-    let facts = lobby.facts();
+fn known(facts: &Facts, role: &str) -> std::result::Result<(), Refusal> {
     if facts.roles.contains(role) {
         return Ok(());
     }
@@ -149,15 +145,25 @@ fn known(lobby: &Lobby<Office>, role: &str) -> std::result::Result<(), Refusal> 
     ))
 }
 
+fn nobody_waits(role: &str) -> Refusal {
+    refusal(
+        format!("no host waits to join as {role}"),
+        "type the code on its console first: sudo muster join shows it",
+    )
+}
+
+fn nobody_has(role: &str) -> Refusal {
+    refusal(
+        format!("nobody has joined as {role}"),
+        "its host may join now: sudo muster join shows the code",
+    )
+}
+
 fn answered(lobby: &Lobby<Office>, role: &str, yes: bool) -> std::result::Result<String, Refusal> {
-    known(lobby, role)?;
+    known(lobby.facts(), role)?;
     let waiting = lobby.hub().desk().waiting();
-    let candidate = waiting.answer(role, yes).ok_or_else(|| {
-        refusal(
-            format!("no host waits to join as {role}"),
-            "type the code on its console first: sudo muster join shows it",
-        )
-    })?;
+    let candidate = waiting.answer(role, yes);
+    let candidate = candidate.ok_or_else(|| nobody_waits(role))?;
     let Waits { address, key, .. } = Waits::of(&candidate);
     Ok(match yes {
         true => format!("{role} is let in: {address}, key {key}"),
@@ -176,5 +182,79 @@ pub fn ask(mut agent: UnixStream, request: &Request) -> io::Result<Reply> {
     match text.is_empty() {
         true => Err(io::ErrorKind::UnexpectedEof.into()),
         false => Ok(serde_json::from_slice(&text)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(refusal: Refusal) -> [String; 2] {
+        [refusal.words, refusal.help]
+    }
+
+    #[test]
+    fn a_role_that_cannot_join_is_named_with_those_that_can() {
+        let facts = Facts {
+            site: "5".into(),
+            lead: "core".into(),
+            roles: ["edge".to_owned(), "files".to_owned()].into(),
+            plan: "ab".into(),
+        };
+        assert_eq!(known(&facts, "edge"), Ok(()));
+        for (role, words) in [
+            ("core", "core is the lead itself, which does not join"),
+            ("phones", "this site has no role phones"),
+        ] {
+            assert_eq!(
+                known(&facts, role).map_err(told),
+                Err([words.into(), "its other roles are: edge, files".into()])
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_says_what_comes_first() {
+        assert_eq!(
+            told(nobody_waits("edge")),
+            [
+                "no host waits to join as edge",
+                "type the code on its console first: sudo muster join shows it"
+            ]
+        );
+        assert_eq!(
+            told(nobody_has("edge")),
+            [
+                "nobody has joined as edge",
+                "its host may join now: sudo muster join shows the code"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_request_and_its_reply_are_read_as_they_were_written() {
+        let (here, there) = UnixStream::pair().expect("a pair");
+        let reply = Reply {
+            done: Err(nobody_waits("edge")),
+            standing: Standing {
+                lead: "core".into(),
+                code: None,
+                lives: 0,
+                missing: vec!["edge".into()],
+                waiting: Vec::new(),
+                addresses: Vec::new(),
+            },
+        };
+        let text = serde_json::to_vec(&reply).expect("JSON");
+        let agent = std::thread::spawn(move || {
+            let mut line = String::new();
+            BufReader::new(&there).read_line(&mut line).expect("asked");
+            (&there).write_all(&text).expect("answered");
+            line
+        });
+        let role = "edge".to_owned();
+        assert_eq!(ask(here, &Request::Confirm { role }).expect("told"), reply);
+        let line = agent.join().expect("it ends");
+        assert_eq!(line, "{\"ask\":\"confirm\",\"role\":\"edge\"}\n");
     }
 }

@@ -52,7 +52,7 @@ pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
     host::required(
         &places.root,
         "join",
-        "run it on the lead of a site; from a workstation: muster ssh STACK -- sudo muster join",
+        "log in to the lead of a site, muster ssh STACK, and run it there: sudo muster join",
     )?;
     let facts = Facts::read(&places.root).into_diagnostic()?;
     leads(&facts)?;

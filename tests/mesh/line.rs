@@ -1,6 +1,7 @@
 //! Lines between a lead and its members.
 
 use super::{Host, Lead, PLAN, RHYTHM};
+use muster::mesh::clock;
 use muster::mesh::identity::Print;
 use muster::mesh::line::Orders;
 use muster::mesh::line::link::{self, Call, Link};
@@ -159,6 +160,8 @@ async fn each_is_told_its_own_secrets() {
         })
         .await;
         let orders = member.agent.orders.lock().unwrap()[0].clone();
+        let time = member.agent.times.lock().unwrap()[0];
+        assert!(time.abs_diff(clock::seconds()) < 60, "{time}");
         let all = serde_json::to_string(&orders).unwrap();
         assert_eq!(all.matches("only for ").count(), 1);
         assert_eq!(
