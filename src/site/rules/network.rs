@@ -292,4 +292,30 @@ mod tests {
             Err(Refusal::NotAnAddress("dns.quad9.net".into()))
         );
     }
+
+    #[test]
+    fn another_host_is_an_address_and_on_the_same_wire_perhaps_a_card() {
+        for text in ["10.77.0.10", "fd00::10", "fe80::1", "fe80::1%eth0"] {
+            assert_eq!(peer(&format!(" {text}\n")).expect(text).to_string(), text);
+        }
+        for (text, words) in [
+            ("", "this cannot be empty"),
+            ("core", "`core` is not an IP address"),
+            (
+                "10.0.0.1/24",
+                "leave the prefix length out: only the address itself, for example 192.0.2.10",
+            ),
+            (
+                "fd00::1%eth0",
+                "`eth0` cannot stand behind this address: only a link-local one has the name of a \
+                 network card there, for example fe80::1%eth0",
+            ),
+            ("::", ":: is a wildcard address; a host cannot have it"),
+        ] {
+            assert_eq!(peer(text).expect_err(text).to_string(), words);
+        }
+        for zone in ["", "a/b", "a b", "a%b", "sixteen-letters-"] {
+            assert!(peer(&format!("fe80::1%{zone}")).is_err(), "{zone}");
+        }
+    }
 }
