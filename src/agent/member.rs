@@ -124,6 +124,7 @@ pub fn keep(
     clock: &dyn Clock,
 ) -> Result<Option<String>> {
     let note = clock::note(clock, joined.time);
+    let path = places.state.join(setup::LEAD);
     if planned(plan) != Some(at_lead.ip()) {
         let zone = match at_lead {
             SocketAddr::V6(v6) if v6.scope_id() != 0 => {
@@ -137,8 +138,12 @@ pub fn keep(
             address: at_lead.ip(),
             zone,
         };
-        let path = places.state.join(setup::LEAD);
         durable::write(&path, lead.to_string().as_bytes(), 0o600, None).map_err(at(&path))?;
+    } else if let Err(error) = std::fs::remove_file(&path)
+        && error.kind() != ErrorKind::NotFound
+    {
+        // Answers may have named another place.
+        return Err(at(&path)(error));
     }
     let path = folder(places).join("record.json");
     let text = serde_json::to_vec_pretty(&joined.record).map_err(AgentError::mesh)?;
@@ -392,6 +397,45 @@ mod tests {
                 path.display()
             )
         );
+    }
+
+    /// A clock that is right, and that no test sets.
+    struct Right;
+
+    impl Clock for Right {
+        fn now(&self) -> std::time::SystemTime {
+            std::time::SystemTime::now()
+        }
+        fn set(&self, _: std::time::SystemTime) -> std::io::Result<()> {
+            unreachable!("it is right")
+        }
+    }
+
+    #[test]
+    fn what_the_lead_has_said_is_kept_with_the_place_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::below(folder.path());
+        std::fs::create_dir_all(places.state.join("mesh")).unwrap();
+        let joined = Joined {
+            record: Record {
+                site: "5".into(),
+                role: "edge".into(),
+                lead: "core".into(),
+                lead_key: crate::mesh::identity::Print([1; 32]),
+                ca: "ca".into(),
+                certificate: "certificate".into(),
+            },
+            time: clock::seconds(),
+        };
+        let planned = plan(Some("10.77.0.10/24"));
+        let shown = || known(&planned, &places).unwrap().unwrap().to_string();
+        for at in ["192.0.2.9:7433", "10.77.0.10:7433"] {
+            let at: SocketAddr = at.parse().unwrap();
+            assert_eq!(keep(&planned, &places, &joined, at, &Right).unwrap(), None);
+            assert_eq!(shown(), at.ip().to_string());
+            assert_eq!(record(&places).unwrap().as_ref(), Some(&joined.record));
+        }
+        assert!(!places.state.join(setup::LEAD).exists());
     }
 
     #[test]

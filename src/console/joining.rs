@@ -92,7 +92,7 @@ impl Joining {
             asker
                 .say(
                     "  The code is right. Now somebody at the lead lets this host in: there, \
-                     sudo muster join shows how. Compare the key.",
+                     `sudo muster join` shows how. Compare the key.",
                 )
                 .ok();
         };

@@ -72,7 +72,8 @@ pub fn note(clock: &dyn Clock, lead: u64) -> Option<String> {
 fn rough(time: Duration) -> String {
     let minutes = time.as_secs() / 60;
     match minutes {
-        0..=119 => format!("{minutes} minutes"),
+        0..=1 => format!("{} seconds", time.as_secs()),
+        2..=119 => format!("{minutes} minutes"),
         120..=2879 => format!("{} hours", minutes / 60),
         _ => format!("{} days", minutes / 60 / 24),
     }
@@ -117,7 +118,8 @@ mod tests {
             assert_eq!(watch.now(), before);
         }
         for (off, words) in [
-            (-61, "1 minutes slow"),
+            (-61, "61 seconds slow"),
+            (-300, "5 minutes slow"),
             (-7200, "2 hours slow"),
             (-63_072_000, "730 days slow"),
             (86_400 * 365, "365 days fast"),
