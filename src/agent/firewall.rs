@@ -3,7 +3,8 @@
 
 use super::{Result, write_if_new};
 use crate::bringup::process::Program;
-use crate::plan::Rule;
+use crate::mesh::discover::PORT;
+use crate::plan::{MESH_PORT, Rule};
 use crate::profile::Scope;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,9 +13,52 @@ use std::path::Path;
 /// Where the rules stand, without the leading slash.
 const FILE: &str = "etc/nftables.conf";
 
+/// What is open on the link-local addresses of IPv6, beside the plan, while hosts join by a code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// A lead lets them join, and hears those that have joined.
+    pub join: bool,
+    /// A lead is looked for by hosts that have not joined.
+    pub answer: bool,
+    /// A host looks for its lead.
+    pub ask: bool,
+}
+
+impl Neighbours {
+    fn rules(self) -> String {
+        let mut text = String::new();
+        for (open, what) in [
+            (
+                self.join,
+                format!(
+                    "tcp dport {MESH_PORT} accept comment \"muster: neighbours join and report\""
+                ),
+            ),
+            (
+                self.answer,
+                format!("udp dport {PORT} accept comment \"muster: the lead is looked for\""),
+            ),
+            (
+                self.ask,
+                format!("udp sport {PORT} accept comment \"muster: leads answer\""),
+            ),
+        ] {
+            if open {
+                text.push_str(&format!("\t\tip6 saddr fe80::/10 {what}\n"));
+            }
+        }
+        text
+    }
+}
+
 /// The rules of one host. `addresses` are those of the other roles' hosts; a rule for hosts
 /// whose addresses are not known lets nobody in.
-pub fn ruleset(rules: &[Rule], role: &str, addresses: &BTreeMap<String, Vec<IpAddr>>) -> String {
+pub fn ruleset(
+    rules: &[Rule],
+    role: &str,
+    addresses: &BTreeMap<String, Vec<IpAddr>>,
+    neighbours: Neighbours,
+) -> String {
     let mut text = String::from(
         "#!/usr/sbin/nft -f\n\
          # Computed from the plan at every start; changes here are lost.\n\
@@ -30,6 +74,7 @@ pub fn ruleset(rules: &[Rule], role: &str, addresses: &BTreeMap<String, Vec<IpAd
          \t\tip6 saddr fe80::/10 udp dport 546 accept comment \"DHCPv6\"\n\
          \t\ttcp dport 22 accept comment \"ssh\"\n",
     );
+    text.push_str(&neighbours.rules());
     for rule in rules.iter().filter(|rule| rule.role == role) {
         let to = format!(
             "{} dport {} accept comment \"{}\"",
@@ -127,14 +172,15 @@ mod tests {
             ("web".to_string(), vec![ip("10.0.0.7"), ip("fd00::7")]),
             ("mail".to_string(), vec![ip("10.0.0.5")]),
         ]);
-        let db = ruleset(&rules, "db", &addresses);
+        let db = ruleset(&rules, "db", &addresses, Neighbours::default());
         assert!(db.contains("policy drop"));
         assert!(db.contains(
             "\t\tip saddr { 10.0.0.5, 10.0.0.7 } tcp dport 5432 accept comment \"postgresql: \
              queries\"\n\t\tip6 saddr { fd00::7 } tcp dport 5432 accept"
         ));
         assert!(!db.contains("443") && !db.contains("9187"), "{db}");
-        let web = ruleset(&rules, "web", &addresses);
+        let web = ruleset(&rules, "web", &addresses, Neighbours::default());
+        assert!(!web.contains("7433") && !web.contains("5353"), "{web}");
         assert!(web.contains("\t\ttcp dport 443 accept comment \"nginx: https\"\n"));
         assert!(!web.contains("5432"));
     }
@@ -150,7 +196,12 @@ mod tests {
         let addresses = BTreeMap::from([("web".to_string(), vec![ip("10.0.0.7"), ip("fd00::7")])]);
         let folder = tempfile::tempdir().expect("a temporary directory");
         let path = folder.path().join("rules");
-        std::fs::write(&path, ruleset(&rules, "db", &addresses)).expect("written");
+        let all = Neighbours {
+            join: true,
+            answer: true,
+            ask: true,
+        };
+        std::fs::write(&path, ruleset(&rules, "db", &addresses, all)).expect("written");
         let script = "nft -f $0 && nft list ruleset >$0.1 && nft -f $0 && nft list ruleset >$0.2 && \
                       cmp $0.1 $0.2 && cat $0.1";
         let output = Command::new("unshare")
@@ -165,6 +216,10 @@ mod tests {
             table.contains("ip6 saddr fd00::7 tcp dport 5432 accept"),
             "{table}"
         );
+        for open in ["tcp dport 7433", "udp dport 5353", "udp sport 5353"] {
+            let rule = format!("ip6 saddr fe80::/10 {open} accept");
+            assert!(table.contains(&rule), "{table}");
+        }
         assert!(
             table.contains("type filter hook input priority filter; policy drop;"),
             "{table}"

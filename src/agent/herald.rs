@@ -69,13 +69,22 @@ impl Herald {
         });
     }
 
-    /// Writes text to the journal of systemd (standard output) and to every console; one
-    /// that takes nothing is left out, it must not hold up the host.
+    /// Tells whoever is at a console what only they can do, whether others work there or not.
+    pub fn call(&self, text: &str) {
+        println!("{text}");
+        self.show(text);
+    }
+
+    /// Writes text to the journal of systemd (standard output) and to every console.
     fn say(&self, text: &str) {
         println!("{text}");
-        if self.quiet.load(Ordering::Relaxed) {
-            return;
+        if !self.quiet.load(Ordering::Relaxed) {
+            self.show(text);
         }
+    }
+
+    /// Writes to every console; one that takes nothing is left out, it must not hold up the host.
+    fn show(&self, text: &str) {
         for console in &self.consoles {
             let opened = OpenOptions::new()
                 .write(true)

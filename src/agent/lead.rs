@@ -2,10 +2,11 @@
 //! their certificates, and knows which tasks of the site are done.
 
 use super::herald::Herald;
+use super::invite::{self, Waits};
 use super::mesh::{folder, runtime};
 use super::view::View;
 use super::wake::Why;
-use super::{AgentError, Result};
+use super::{AgentError, Result, reception};
 use crate::bringup::context::Facts;
 use crate::bringup::job::taking_part;
 use crate::bringup::render::Renderer;
@@ -14,6 +15,7 @@ use crate::bringup::share::share;
 use crate::mesh::code::Token;
 use crate::mesh::identity::Identity;
 use crate::mesh::join::lead::{self, Candidate, Lobby, Site};
+use crate::mesh::join::waiting::{PATIENCE, Waiting, Word};
 use crate::mesh::line::Orders;
 use crate::mesh::line::hub::{Desk, Hub, Known};
 use crate::mesh::line::question::{Question, Reply};
@@ -22,6 +24,7 @@ use crate::plan::MESH_PORT;
 use crate::profile::Instance;
 use crate::site::authority::{Authority, Own};
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 
@@ -32,9 +35,38 @@ pub struct Office {
     herald: Arc<Herald>,
     /// Of the site; none before the lead has begun.
     view: OnceLock<Arc<View>>,
+    waiting: Waiting,
+    /// Whether hosts are invited to join by a code.
+    invites: AtomicBool,
 }
 
 impl Office {
+    /// What is known of this host.
+    pub fn facts(&self) -> &Arc<Facts> {
+        &self.facts
+    }
+
+    /// Who tells people.
+    pub fn herald(&self) -> &Arc<Herald> {
+        &self.herald
+    }
+
+    /// Hosts that wait for a person's word.
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    /// Whether hosts are invited to join by a code: where no token lets them in, or since a
+    /// person said so.
+    pub fn invites(&self) -> bool {
+        self.invites.load(Ordering::Relaxed)
+    }
+
+    /// Invites them from now on.
+    pub fn invite(&self) {
+        self.invites.store(true, Ordering::Relaxed);
+    }
+
     fn authority(&self) -> std::result::Result<Authority, String> {
         let Own {
             folder,
@@ -102,9 +134,19 @@ impl Desk for Office {
 }
 
 impl Site for Office {
-    // Nobody can be asked yet: only hosts with a token join.
-    async fn confirm(&self, _: &Candidate) -> bool {
-        false
+    async fn confirm(&self, candidate: &Candidate) -> Word {
+        let tell = || {
+            let words = Waits::of(candidate).words();
+            self.herald.call(&format!("\n{words}"));
+        };
+        let word = self.waiting.ask(candidate, PATIENCE, tell).await;
+        if word == Word::None {
+            let Candidate { role, .. } = candidate;
+            self.note(&format!(
+                "nobody has said whether {role} may join; it may ask again"
+            ));
+        }
+        word
     }
 
     fn certify(
@@ -113,11 +155,11 @@ impl Site for Office {
         public_key: &[u8],
     ) -> std::result::Result<(String, String), String> {
         let authority = self.authority()?;
-        let names = [
-            self.facts.fqdn(role),
-            role.to_owned(),
-            self.facts.address(role).to_owned(),
-        ];
+        let names: Vec<String> = [self.facts.fqdn(role), role.to_owned()]
+            .into_iter()
+            // A host without an address in the plan goes by its names.
+            .chain(self.facts.addresses.get(role).cloned())
+            .collect();
         let identity = format!("muster:{}/{role}", self.facts.site.id);
         let certificate = authority
             .certify(public_key, &names, Some(&identity))
@@ -137,6 +179,8 @@ pub fn open(facts: &Arc<Facts>, own: Own, herald: &Arc<Herald>) -> Result<Arc<Lo
         own,
         herald: Arc::clone(herald),
         view: OnceLock::new(),
+        waiting: Waiting::default(),
+        invites: AtomicBool::new(token.is_none()),
     };
     let tasks = facts
         .plan
@@ -166,6 +210,7 @@ pub fn attend(lobby: Arc<Lobby<Office>>, view: Arc<View>, herald: Arc<Herald>) -
     let facts = Arc::clone(view.executor().facts());
     let _ = lobby.hub().desk().view.set(Arc::clone(&view));
     let identity = Identity::open_or_create(&folder(&facts.places)).map_err(AgentError::mesh)?;
+    reception::open(&facts.places, Arc::clone(&lobby))?;
     super::mesh::thread("lead", move || {
         let ended = runtime().and_then(|runtime| {
             runtime.block_on(async {
@@ -176,7 +221,8 @@ pub fn attend(lobby: Arc<Lobby<Office>>, view: Arc<View>, herald: Arc<Herald>) -
                     view.wake().ring(Why::Again);
                     true
                 });
-                tokio::join!(follow, lobby.serve(listener, &identity)).1
+                let serve = lobby.serve(listener, &identity);
+                tokio::join!(follow, serve, invite::keep(&lobby)).1
             })
         });
         if let Err(error) = ended {

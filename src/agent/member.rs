@@ -1,13 +1,16 @@
 //! A member's part of the mesh: it joins, keeps what the lead tells it, and keeps the line.
 
+use super::clock::Own;
 use super::mesh::{folder, is_task, runtime, thread, token};
 use super::view::View;
 use super::wake::Why;
-use super::{AgentError, Result, at};
+use super::{AgentError, Result, at, setup};
 use crate::bringup::board::TaskStand;
 use crate::bringup::places::Places;
 use crate::bringup::run::Observer;
+use crate::mesh::clock::{self, Clock};
 use crate::mesh::code::Token;
+use crate::mesh::discover::{self, Card};
 use crate::mesh::identity::Identity;
 use crate::mesh::join::JoinError;
 use crate::mesh::join::member::{Candidate, Joined, Secret, join};
@@ -18,11 +21,12 @@ use crate::mesh::members::Record;
 use crate::plan::{MESH_PORT, Plan};
 use crate::site::authority::{AuthorityError, Leaf, Signs};
 use crate::site::durable;
+use crate::site::rules::network::{self, Peer};
 use crate::site::secrets::Secrets;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -46,23 +50,123 @@ pub fn record(places: &Places) -> Result<Option<Record>> {
     }
 }
 
-/// Where the lead is.
-fn lead(plan: &Plan) -> Result<SocketAddr> {
+/// Where the lead is by the plan.
+fn planned(plan: &Plan) -> Option<IpAddr> {
     let address = plan.hosts.first().and_then(|host| host.address.as_deref());
     let address = address.and_then(|address| address.split('/').next());
-    let address: Option<IpAddr> = address.and_then(|address| address.parse().ok());
-    let address = address.ok_or_else(|| AgentError::mesh("the plan has no address of the lead"))?;
-    Ok(SocketAddr::from((address, MESH_PORT)))
+    address.and_then(|address| address.parse().ok())
 }
 
-/// Joins, however long it takes; what the lead says is on the disk when this returns.
+/// Where the lead is: as answers or a join have shown, else by the plan; nothing where it must
+/// be looked for.
+pub fn known(plan: &Plan, places: &Places) -> Result<Option<Peer>> {
+    let path = places.state.join(setup::LEAD);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => network::peer(&text)
+            .map(Some)
+            .map_err(|refusal| AgentError::Content {
+                path,
+                reason: format!("where the lead is, is damaged: {refusal}; remove the file"),
+            }),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Ok(planned(plan).map(|address| Peer {
+                address,
+                zone: None,
+            }))
+        }
+        Err(error) => Err(at(&path)(error)),
+    }
+}
+
+/// Where a connection to this lead goes; several where it is behind one of several cards.
+pub fn sockets(lead: &Peer) -> Result<Vec<SocketAddr>> {
+    let IpAddr::V6(address) = lead.address else {
+        return Ok(vec![SocketAddr::from((lead.address, MESH_PORT))]);
+    };
+    if !address.is_unicast_link_local() {
+        return Ok(vec![SocketAddr::from((address, MESH_PORT))]);
+    }
+    let cards = discover::cards().map_err(AgentError::mesh)?;
+    let named = |card: &&Card| lead.zone.as_ref().is_none_or(|zone| *zone == card.name);
+    let behind: Vec<SocketAddr> = cards
+        .iter()
+        .filter(named)
+        .map(|card| SocketAddrV6::new(address, MESH_PORT, 0, card.index).into())
+        .collect();
+    match (&lead.zone, behind.is_empty()) {
+        (Some(zone), true) => {
+            let names: Vec<&str> = cards.iter().map(|card| card.name.as_str()).collect();
+            Err(AgentError::mesh(format!(
+                "this host has no network card `{zone}` with a cable; it has: {}",
+                names.join(", ")
+            )))
+        }
+        _ => Ok(behind),
+    }
+}
+
+fn lead(plan: &Plan, places: &Places) -> Result<SocketAddr> {
+    let known = known(plan, places)?;
+    let known = known.ok_or_else(|| {
+        AgentError::mesh(
+            "neither the plan nor the answers of this host say where its lead is; add [join] \
+             address = \"...\" to its answers",
+        )
+    })?;
+    let sockets = sockets(&known)?;
+    let first = sockets.first().copied();
+    first.ok_or_else(|| AgentError::mesh(format!("no network card leads to the lead at {known}")))
+}
+
+/// Keeps what the lead has said, the record last: it says that the host has joined. What was
+/// done about the clock is worth a line in the log.
+pub fn keep(
+    plan: &Plan,
+    places: &Places,
+    joined: &Joined,
+    at_lead: SocketAddr,
+    clock: &dyn Clock,
+) -> Result<Option<String>> {
+    let note = clock::note(clock, joined.time);
+    let path = places.state.join(setup::LEAD);
+    if planned(plan) != Some(at_lead.ip()) {
+        let zone = match at_lead {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+                let cards = discover::cards().map_err(AgentError::mesh)?;
+                let card = cards.into_iter().find(|card| card.index == v6.scope_id());
+                card.map(|card| card.name)
+            }
+            _ => None,
+        };
+        let lead = Peer {
+            address: at_lead.ip(),
+            zone,
+        };
+        durable::write(&path, lead.to_string().as_bytes(), 0o600, None).map_err(at(&path))?;
+    } else if let Err(error) = std::fs::remove_file(&path)
+        && error.kind() != ErrorKind::NotFound
+    {
+        // Answers may have named another place.
+        return Err(at(&path)(error));
+    }
+    let path = folder(places).join("record.json");
+    let text = serde_json::to_vec_pretty(&joined.record).map_err(AgentError::mesh)?;
+    durable::write(&path, &text, 0o600, None).map_err(at(&path))?;
+    Ok(note)
+}
+
+/// Joins with the token, however long it takes; what the lead says is on the disk when this
+/// returns. A host without one has joined before, in its dialogue.
 pub fn become_one(plan: &Plan, role: &str, places: &Places, herald: &Herald) -> Result<Record> {
     if let Some(record) = record(places)? {
         return Ok(record);
     }
     let identity = Identity::open_or_create(&folder(places)).map_err(AgentError::mesh)?;
     let token = token(places)?.ok_or_else(|| {
-        AgentError::mesh("this host has no join token: its answers come from `muster up`")
+        AgentError::mesh(
+            "this host has not joined its site: type the code of the lead on its console; if \
+             nothing asks for it there: systemctl restart muster-join",
+        )
     })?;
     let secret = Secret::Token(Token::parse(&token).map_err(AgentError::mesh)?);
     let candidate = Candidate {
@@ -70,10 +174,10 @@ pub fn become_one(plan: &Plan, role: &str, places: &Places, herald: &Herald) -> 
         role,
         plan: &plan.digest,
     };
-    let lead = lead(plan)?;
+    let lead = lead(plan, places)?;
     let runtime = runtime().map_err(AgentError::mesh)?;
     let mut told = String::new();
-    let Joined { record, .. } = loop {
+    let joined = loop {
         match runtime.block_on(join(lead, &candidate, &secret)) {
             Ok(joined) => break joined,
             Err(error) => {
@@ -88,11 +192,11 @@ pub fn become_one(plan: &Plan, role: &str, places: &Places, herald: &Herald) -> 
         }
         std::thread::sleep(PAUSE);
     };
-    let path = folder(places).join("record.json");
-    let text = serde_json::to_vec_pretty(&record).map_err(AgentError::mesh)?;
-    durable::write(&path, &text, 0o600, None).map_err(at(&path))?;
-    herald.note(&format!("joined the site of {}", record.lead));
-    Ok(record)
+    if let Some(note) = keep(plan, places, &joined, lead, &Own)? {
+        herald.note(&note);
+    }
+    herald.note(&format!("joined the site of {}", joined.record.lead));
+    Ok(joined.record)
 }
 
 /// The agent of a member, as the line sees it.
@@ -162,6 +266,12 @@ impl Host for Member {
             .collect()
     }
 
+    fn time(&self, lead: u64) {
+        if let Some(note) = clock::note(&Own, lead) {
+            self.herald.note(&note);
+        }
+    }
+
     fn orders(&self, orders: Orders) {
         if let Err(error) = self.keep(&orders) {
             self.herald
@@ -210,7 +320,7 @@ impl Host for Member {
 pub fn hold(plan: &Plan, record: &Record, link: &Arc<Link>, member: &Arc<Member>) -> Result<()> {
     let identity = Identity::open_or_create(&folder(&member.places)).map_err(AgentError::mesh)?;
     let call = Call {
-        address: lead(plan)?,
+        address: lead(plan, &member.places)?,
         lead: record.lead_key,
         plan: plan.digest.clone(),
         rhythm: Rhythm::default(),
@@ -250,5 +360,109 @@ impl Signs for Remote {
                 subject: leaf.names.first().cloned().unwrap_or_default(),
                 reason,
             })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::console::events::Events;
+    use crate::profile::{Source, Stack};
+
+    fn plan(address: Option<&str>) -> Plan {
+        let stack = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/machine/tiny");
+        let mut plan = Plan::new(&Stack::load(&Source::new(None), stack, None).unwrap());
+        plan.hosts[0].address = address.map(str::to_owned);
+        plan
+    }
+
+    #[test]
+    fn the_lead_is_where_answers_or_a_join_have_shown_else_where_the_plan_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::below(folder.path());
+        std::fs::create_dir_all(places.state.join("mesh")).unwrap();
+        let shown = |plan: &Plan| {
+            let known = known(plan, &places).unwrap();
+            known.map(|known| known.to_string())
+        };
+        assert_eq!(shown(&plan(None)), None);
+        assert_eq!(
+            lead(&plan(None), &places).unwrap_err().to_string(),
+            "neither the plan nor the answers of this host say where its lead is; add [join] \
+             address = \"...\" to its answers"
+        );
+        let planned = plan(Some("10.77.0.10/24"));
+        assert_eq!(shown(&planned).as_deref(), Some("10.77.0.10"));
+        let at = lead(&planned, &places).unwrap();
+        assert_eq!(at.to_string(), "10.77.0.10:7433");
+        let path = places.state.join(setup::LEAD);
+        std::fs::write(&path, "fe80::1%nosuch0").unwrap();
+        assert_eq!(shown(&planned).as_deref(), Some("fe80::1%nosuch0"));
+        let words = lead(&planned, &places).unwrap_err().to_string();
+        assert!(
+            words.starts_with("this host has no network card `nosuch0` with a cable; it has: "),
+            "{words}"
+        );
+        std::fs::write(&path, "nowhere").unwrap();
+        assert_eq!(
+            known(&planned, &places).unwrap_err().to_string(),
+            format!(
+                "{}: where the lead is, is damaged: `nowhere` is not an IP address; remove the file",
+                path.display()
+            )
+        );
+    }
+
+    /// A clock that is right, and that no test sets.
+    struct Right;
+
+    impl Clock for Right {
+        fn now(&self) -> std::time::SystemTime {
+            std::time::SystemTime::now()
+        }
+        fn set(&self, _: std::time::SystemTime) -> std::io::Result<()> {
+            unreachable!("it is right")
+        }
+    }
+
+    #[test]
+    fn what_the_lead_has_said_is_kept_with_the_place_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::below(folder.path());
+        std::fs::create_dir_all(places.state.join("mesh")).unwrap();
+        let joined = Joined {
+            record: Record {
+                site: "5".into(),
+                role: "edge".into(),
+                lead: "core".into(),
+                lead_key: crate::mesh::identity::Print([1; 32]),
+                ca: "ca".into(),
+                certificate: "certificate".into(),
+            },
+            time: clock::seconds(),
+        };
+        let planned = plan(Some("10.77.0.10/24"));
+        let shown = || known(&planned, &places).unwrap().unwrap().to_string();
+        for at in ["192.0.2.9:7433", "10.77.0.10:7433"] {
+            let at: SocketAddr = at.parse().unwrap();
+            assert_eq!(keep(&planned, &places, &joined, at, &Right).unwrap(), None);
+            assert_eq!(shown(), at.ip().to_string());
+            assert_eq!(record(&places).unwrap().as_ref(), Some(&joined.record));
+        }
+        assert!(!places.state.join(setup::LEAD).exists());
+    }
+
+    #[test]
+    fn a_host_that_has_not_joined_says_where_the_code_is_typed() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::below(folder.path());
+        let herald = Herald::new(Events::none());
+        let error = become_one(&plan(None), "edge", &places, &herald).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "this host has not joined its site: type the code of the lead on its console; if \
+             nothing asks for it there: systemctl restart muster-join"
+        );
     }
 }

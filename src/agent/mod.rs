@@ -2,15 +2,19 @@
 
 pub mod account;
 pub mod banner;
+pub mod clock;
 pub mod data;
 pub mod facts;
 pub mod firewall;
 pub mod herald;
 pub mod host;
+pub mod invite;
+pub mod join;
 pub mod lead;
 pub mod member;
 pub mod mesh;
 pub mod partition;
+pub mod reception;
 pub mod resident;
 pub mod run;
 pub mod setup;

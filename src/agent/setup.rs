@@ -3,6 +3,7 @@
 //! `muster setup` instead, on any terminal of the host.
 
 use super::facts::Facts;
+use super::firewall::Neighbours;
 use super::host::Names;
 use super::sources::Found;
 use super::write_if_new;
@@ -25,6 +26,12 @@ use std::path::{Path, PathBuf};
 const SITE: &str = "site.json";
 /// Answers of a dialogue that has not ended.
 const PARTIAL: &str = "answers.partial.toml";
+/// The join token, below the agent's folder.
+const TOKEN: &str = "mesh/token";
+/// Where the lead is, as the answers say or as the join has shown.
+pub(super) const LEAD: &str = "mesh/lead";
+/// What the lead has said, once a host has joined.
+const RECORD: &str = "mesh/record.json";
 
 /// Sets this host up.
 pub fn run() -> Result<()> {
@@ -40,7 +47,7 @@ pub fn run() -> Result<()> {
         None if leads != Some(facts.role.as_str()) => return provisional(root, &facts),
         None => {
             let site = ask(root, &facts, &events)?;
-            keep(root, &site)?;
+            keep_site(root, &site)?;
             site
         }
     };
@@ -52,30 +59,45 @@ fn provisional(root: &Path, facts: &Facts) -> Result<()> {
     let questions = Questions::of(&facts.stack, &facts.role);
     let (answers, _) = gathered(root, &sources::look()?, &questions);
     if let Some(token) = &answers.token {
-        keep_token(root, token)?;
+        keep(root, TOKEN, token)?;
+    }
+    if let Some(lead) = &answers.lead {
+        keep(root, LEAD, &lead.to_string())?;
     }
     let nobody = Site::nobodys(&facts.role);
     let plan = Plan::new(&facts.stack);
     let names = Names::of(&plan, &facts.role, "home.arpa");
     host::apply(root, &nobody, &names)?;
-    filter(root, &plan, &facts.role)
+    let asks = !root.join(OWN).join(TOKEN).exists();
+    let neighbours = Neighbours {
+        ask: asks,
+        ..Neighbours::default()
+    };
+    filter(root, &plan, &facts.role, neighbours)?;
+    if asks && !root.join(OWN).join(RECORD).exists() {
+        // Its dialogue needs the network, which waits for this; login prompts wait for it.
+        let start = ["systemctl", "start", "--no-block", "muster-join.service"];
+        Program::new(start).run()?;
+    }
+    Ok(())
 }
 
-fn keep_token(root: &Path, token: &str) -> Result<()> {
-    let path = root.join(OWN).join("mesh/token");
+/// Keeps a short text that concerns the other hosts.
+fn keep(root: &Path, name: &str, text: &str) -> Result<()> {
+    let path = root.join(OWN).join(name);
     if let Some(folder) = path.parent() {
         durable::make_directory(folder, 0o700).map_err(at(folder))?;
     }
-    durable::write(&path, token.as_bytes(), 0o600, None).map_err(at(&path))
+    durable::write(&path, text.as_bytes(), 0o600, None).map_err(at(&path))
 }
 
-fn filter(root: &Path, plan: &Plan, role: &str) -> Result<()> {
+/// Writes and loads the packet filter.
+pub(super) fn filter(root: &Path, plan: &Plan, role: &str, neighbours: Neighbours) -> Result<()> {
     let addresses = host::addresses(plan).into_iter();
     let addresses = addresses.map(|(role, address)| (role, vec![address]));
-    firewall::apply(
-        root,
-        &firewall::ruleset(&plan.firewall, role, &addresses.collect()),
-    )
+    let addresses = addresses.collect();
+    let rules = firewall::ruleset(&plan.firewall, role, &addresses, neighbours);
+    firewall::apply(root, &rules)
 }
 
 /// Configures this host by what the lead has said: a member, when it has joined.
@@ -105,7 +127,17 @@ fn configure(root: &Path, facts: &Facts, site: &Site, events: &Events) -> Result
     let names = Names::of(&plan, &facts.role, domain);
     host::apply(root, site, &names)?;
     account::apply(root, &site.admin)?;
-    filter(root, &plan, &facts.role)?;
+    // Hosts without a token come by link-local addresses, whose line must hold after the join.
+    let lead = plan
+        .hosts
+        .first()
+        .is_some_and(|host| host.role == facts.role);
+    let join = lead && plan.hosts.len() > 1 && !root.join(OWN).join(TOKEN).exists();
+    let neighbours = Neighbours {
+        join,
+        ..Neighbours::default()
+    };
+    filter(root, &plan, &facts.role, neighbours)?;
     let name = site
         .organisations
         .first()
@@ -153,7 +185,7 @@ pub fn converse(root: &Path, facts: &Facts, found: &Found, asker: &mut dyn Asker
     if is_answered(root) {
         return Err(AgentError::Answered);
     }
-    keep(root, &finished(root, facts, &questions, &answers)?)
+    keep_site(root, &finished(root, facts, &questions, &answers)?)
 }
 
 fn stored(root: &Path) -> Result<Option<Site>> {
@@ -167,7 +199,7 @@ fn stored(root: &Path) -> Result<Option<Site>> {
     }
 }
 
-fn keep(root: &Path, site: &Site) -> Result<()> {
+fn keep_site(root: &Path, site: &Site) -> Result<()> {
     let path = root.join(OWN).join(SITE);
     let text = serde_json::to_string_pretty(site).map_err(|error| AgentError::Content {
         path: path.clone(),
@@ -191,7 +223,7 @@ fn ask(root: &Path, facts: &Facts, events: &Events) -> Result<Site> {
         hold(root, facts, events, &questions, &mut answers, &notes)?;
     }
     if let Some(token) = &answers.token {
-        keep_token(root, token)?;
+        keep(root, TOKEN, token)?;
     }
     finished(root, facts, &questions, &answers)
 }
@@ -255,6 +287,17 @@ fn remember(root: &Path, id: &str, answers: &Answers, asker: &mut dyn Asker) -> 
     }
 }
 
+/// The devices of this host's consoles.
+pub(super) fn consoles() -> Result<Vec<PathBuf>> {
+    let active = Path::new("/sys/class/tty/console/active");
+    let active = std::fs::read_to_string(active).map_err(at(active))?;
+    let names = tty::consoles(&active);
+    Ok(names
+        .iter()
+        .map(|name| Path::new("/dev").join(name))
+        .collect())
+}
+
 /// The dialogue on every console of the host at once.
 fn hold(
     root: &Path,
@@ -264,12 +307,7 @@ fn hold(
     answers: &mut Answers,
     notes: &[String],
 ) -> Result<()> {
-    let active = Path::new("/sys/class/tty/console/active");
-    let active = std::fs::read_to_string(active).map_err(at(active))?;
-    let devices: Vec<PathBuf> = tty::consoles(&active)
-        .iter()
-        .map(|name| Path::new("/dev").join(name))
-        .collect();
+    let devices = consoles()?;
     let stack = &facts.stack;
     let mut welcome = format!(
         "muster: {}, host {}\n{}\nBefore it can start, a few questions; ? explains each.\n",

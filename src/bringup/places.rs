@@ -87,4 +87,9 @@ impl Places {
     pub fn socket(&self) -> PathBuf {
         self.run.join("agent.sock")
     }
+
+    /// The socket on which the agent of a lead answers `muster join`.
+    pub fn join_socket(&self) -> PathBuf {
+        self.run.join("join.sock")
+    }
 }

@@ -1,7 +1,7 @@
 //! `muster agent`: what the units in an image run. Not for people.
 
 use super::{Cli, exit, host};
-use crate::agent::{data, run, setup};
+use crate::agent::{data, join, run, setup};
 use clap::Subcommand;
 use miette::{IntoDiagnostic, WrapErr};
 use std::path::Path;
@@ -21,6 +21,8 @@ pub enum Part {
     Data,
     /// Ask the questions of first boot, once; configure the host
     Setup,
+    /// Ask for the code of the lead, on a host that joins by one
+    Join,
     /// Bring this host up, then probe it for as long as it is up
     Run,
 }
@@ -39,6 +41,9 @@ pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
         Part::Setup => setup::run()
             .into_diagnostic()
             .wrap_err("this host is not set up")?,
+        Part::Join => join::run()
+            .into_diagnostic()
+            .wrap_err("this host has not joined its site")?,
         Part::Run => run::run()
             .into_diagnostic()
             .wrap_err("this host cannot be brought up")?,

@@ -20,6 +20,7 @@ pub mod fetch;
 pub mod image_worker;
 pub mod help;
 pub mod host;
+pub mod join;
 pub mod lock;
 pub mod man;
 pub mod machines;
@@ -78,6 +79,8 @@ pub enum Command {
     ImageWorker(image_worker::Args),
     /// Ask the questions of first boot on this terminal
     Setup(setup::Args),
+    /// Let hosts join the site of this lead, by the code it shows
+    Join(join::Args),
     /// Show how hosts, phases and integrations stand
     Status(status::Args),
     /// Probe everything now

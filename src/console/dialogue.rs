@@ -120,7 +120,7 @@ fn refuse(asker: &mut dyn Asker, refusal: &Refusal) -> io::Result<()> {
 }
 
 /// What was typed as text; nothing when the prompt must be put again, for the reason said here.
-fn text(asker: &mut dyn Asker, typed: Typed) -> io::Result<Option<String>> {
+pub(super) fn text(asker: &mut dyn Asker, typed: Typed) -> io::Result<Option<String>> {
     match typed {
         Typed::Text(text) => return Ok(Some(text)),
         Typed::Again => asker.say(GIVEN_UP)?,

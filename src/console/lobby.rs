@@ -1,7 +1,7 @@
 //! Several consoles, one dialogue: whoever presses Enter first answers. The others are told
 //! where, and can take it over; a console that goes away may come back.
 
-use super::dialogue::{self, DialogueError, Given};
+use super::dialogue::{self, Asker, DialogueError, Given};
 use super::events::{Event, Events};
 use super::line::{Line, Verdict};
 use super::plain::{Plain, wrapped};
@@ -18,6 +18,9 @@ const TAKE_OVER: &str = "here";
 const AGAIN: Duration = Duration::from_secs(1);
 /// The same for one that took nothing for long: each attempt may hold up the others.
 const AGAIN_STUCK: Duration = Duration::from_secs(60);
+
+/// A dialogue with whoever is at the console that owns it.
+pub type Talk<'a> = &'a mut dyn FnMut(&mut dyn Asker) -> Result<(), DialogueError>;
 
 /// A console of the host.
 #[derive(Debug)]
@@ -108,14 +111,19 @@ impl<'e> Lobby<'e> {
         })
     }
 
-    /// Holds the dialogue on one of the consoles. When it goes away in the middle, the rest
-    /// wait again; with none left, for one to come back.
+    /// Asks the questions of first boot.
     pub fn run(
         &mut self,
         questions: &Questions,
         answers: &mut Answers,
         given: Given<'_>,
     ) -> Result<(), DialogueError> {
+        self.hold(&mut |asker| dialogue::run(asker, questions, answers, given))
+    }
+
+    /// Holds a dialogue on one of the consoles. When it goes away in the middle, the rest wait
+    /// again, with none left, for one to come back; and it is held again.
+    pub fn hold(&mut self, talk: Talk<'_>) -> Result<(), DialogueError> {
         for place in 0..self.consoles.len() {
             self.tell(place);
         }
@@ -126,7 +134,7 @@ impl<'e> Lobby<'e> {
                     self.tell(place);
                 }
             }
-            let ended = dialogue::run(&mut Plain::after(self, enter), questions, answers, given);
+            let ended = talk(&mut Plain::after(self, enter));
             let Err(DialogueError::Lost(error)) = ended else {
                 for tty in self.consoles.iter().filter_map(|one| one.tty.as_ref()) {
                     tty.forget_input();

@@ -4,6 +4,7 @@ pub mod bring_up;
 pub mod dialogue;
 pub mod events;
 pub mod fancy;
+pub mod joining;
 pub mod line;
 pub mod lobby;
 pub mod matrix;

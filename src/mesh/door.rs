@@ -74,6 +74,11 @@ impl Door {
         Ok(Some(&self.code))
     }
 
+    /// How long the code that is shown still lives.
+    pub fn lives(&self, now: Instant) -> Duration {
+        LIFE.saturating_sub(now.duration_since(self.drawn))
+    }
+
     /// How many wrong guesses are left.
     pub fn left(&self) -> u32 {
         GUESSES - self.wrong

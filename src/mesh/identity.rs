@@ -67,7 +67,7 @@ pub enum IdentityError {
     /// The file is no key.
     #[error(
         "{path}: the key of this host is damaged ({error}); restore the file, or remove it and \
-         join again as a new host: muster replace on the lead"
+         join again as a new host: sudo muster join --replace ROLE on the lead"
     )]
     Damaged {
         /// Which file.

@@ -5,7 +5,9 @@
 //! hosts, that the keys at the two ends of a connection are those of the lead and of the host
 //! of one role; from then on the keys themselves are known, and nothing else is believed.
 
+pub mod clock;
 pub mod code;
+pub mod discover;
 pub mod door;
 pub mod frame;
 pub mod identity;

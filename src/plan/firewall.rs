@@ -15,12 +15,17 @@ pub fn rules(stack: &Stack) -> Vec<Rule> {
     if let [lead, members @ ..] = &stack.roles[..]
         && !members.is_empty()
     {
+        // Hosts without addresses in the plan come from wherever they are.
+        let (scope, from) = match stack.network {
+            Some(_) => (Scope::Site, members),
+            None => (Scope::Public, &[][..]),
+        };
         rules.push(Rule {
             role: lead.name.clone(),
             protocol: "tcp".into(),
             port: MESH_PORT,
-            scope: Scope::Site,
-            from: members.iter().map(|role| role.name.clone()).collect(),
+            scope,
+            from: from.iter().map(|role| role.name.clone()).collect(),
             why: "muster: hosts join and report".into(),
         });
     }
@@ -67,4 +72,31 @@ fn dialling(stack: &Stack, instance: &Instance, provides: &[String]) -> BTreeSet
         }
     }
     roles
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Source;
+    use std::path::Path;
+
+    #[test]
+    fn hosts_without_addresses_in_the_plan_may_join_from_wherever_they_are() {
+        let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/profiles");
+        let source = Source::new(Some(Path::new(profiles)));
+        let mut stack = Stack::load(&source, "two", None).expect("a sound stack");
+        let join = |stack: &Stack| {
+            let rule = rules(stack).into_iter().find(|rule| rule.port == MESH_PORT);
+            rule.map(|rule| (rule.role, rule.scope, rule.from))
+        };
+        assert_eq!(
+            join(&stack),
+            Some(("front".into(), Scope::Site, vec!["back".into()]))
+        );
+        stack.network = None;
+        assert_eq!(join(&stack), Some(("front".into(), Scope::Public, vec![])));
+        // A host that is alone lets nobody join.
+        stack.roles.truncate(1);
+        assert_eq!(join(&stack), None);
+    }
 }

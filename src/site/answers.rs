@@ -2,6 +2,7 @@
 
 use super::question::{Kind, PASSWORD, Questions, Values};
 use super::refusal::Refusal;
+use super::rules::network::{self, Peer};
 use super::rules::{domain, person};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -18,6 +19,8 @@ pub struct Answers {
     pub aliases: BTreeMap<String, Vec<String>>,
     /// What the hosts of one site know each other by: 256 bits, hex. From `muster up`.
     pub token: Option<String>,
+    /// Where the lead is, for a host that joins by a code.
+    pub lead: Option<Peer>,
 }
 
 /// A `[[person]]` of the answers file.
@@ -506,7 +509,13 @@ impl Reader<'_> {
                         }
                     }
                 }
-                ("token", _) => self.wrong_type(&name, "a string", value),
+                ("address", DeValue::String(text)) => match network::peer(text) {
+                    Ok(lead) => answers.lead = Some(lead),
+                    Err(refusal) => {
+                        self.problem(&name, Reason::Refused(refusal), Some(value.span()));
+                    }
+                },
+                ("token" | "address", _) => self.wrong_type(&name, "a string", value),
                 _ => self.unknown(&name, Some(key.span())),
             }
         }

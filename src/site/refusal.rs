@@ -51,6 +51,13 @@ pub enum Refusal {
 
     #[error("write the address with its prefix length, for example 192.0.2.10/24")]
     NoPrefix,
+    #[error("leave the prefix length out: only the address itself, for example 192.0.2.10")]
+    Prefix,
+    #[error(
+        "`{0}` cannot stand behind this address: only a link-local one has the name of a network \
+         card there, for example fe80::1%eth0"
+    )]
+    Zone(String),
     #[error("`{0}` is not an IP address")]
     NotAnAddress(String),
     #[error("a prefix length is a number from 1 to {0} here")]

@@ -13,6 +13,7 @@ use muster::mesh::code::Token;
 use muster::mesh::identity::Identity;
 use muster::mesh::join::lead::{Candidate as Waiting, Facts, Lobby, Site};
 use muster::mesh::join::member::{Candidate, Secret, join};
+use muster::mesh::join::waiting::Word;
 use muster::mesh::line::hub::{Desk, Hub, Known};
 use muster::mesh::line::link::{self, Call, Link};
 use muster::mesh::line::question::{Question, Reply};
@@ -59,8 +60,8 @@ fn tasks(hosts: usize) -> Vec<(String, String, Vec<String>)> {
 struct Paper;
 
 impl Site for Paper {
-    async fn confirm(&self, _: &Waiting) -> bool {
-        true
+    async fn confirm(&self, _: &Waiting) -> Word {
+        Word::Yes
     }
 
     fn certify(&self, role: &str, _: &[u8]) -> Result<(String, String), String> {

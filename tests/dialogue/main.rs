@@ -2,6 +2,7 @@
 
 mod agent;
 mod hang_ups;
+mod joining;
 mod keys;
 mod killed;
 mod person;

@@ -48,7 +48,8 @@ impl Hosts {
         );
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// `muster ARGS…` among these hosts.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(MUSTER);
         command
             .current_dir(self.folder.path())
@@ -93,11 +94,19 @@ impl Hosts {
             .parse()
             .expect("TOML");
         let password = table["admin"].as_str().expect("a password");
-        let sudo = format!("echo {password} | sudo -S -p '' sh -euc {}", quoted(script));
-        let output = self.run(host, &sudo);
+        let output = self.run_as_root(host, password, script);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{script} on {host}: {said}");
         String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// The same where the administrator has this password, whatever comes of it.
+    pub fn run_as_root(&self, host: &str, password: &str, script: &str) -> Output {
+        let script = quoted(script);
+        self.run(
+            host,
+            &format!("echo '{password}' | sudo -S -p '' sh -euc {script}"),
+        )
     }
 
     /// Pulls the plug of a host: its QEMU is killed.

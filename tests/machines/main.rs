@@ -18,10 +18,11 @@ mod disk;
 mod excluded;
 mod faults;
 mod firmware;
-mod hosts;
 mod hostile;
+mod hosts;
 mod install;
 mod interrupted;
+mod joining;
 #[path = "../packages/key.rs"]
 #[allow(dead_code)]
 mod key;

@@ -54,20 +54,28 @@ fn all_green(shown: &Value) -> bool {
         && each(shown, "services", "colour") == ["green", "green"]
 }
 
-pub fn hosts_reach_each_other_by_name() {
+/// The machines of [`STACK`], not there yet.
+pub fn pair() -> Hosts {
     let pair = Hosts::new("pair");
     let stack = pair.folder().join("pair");
     fs::create_dir_all(&stack).expect("made");
     fs::write(stack.join("stack.toml"), STACK).expect("written");
-    let up = [
-        "up",
-        "./pair",
-        "--no-input",
-        "--direct-kernel",
-        "--cpus",
-        "1",
-    ];
-    pair.must(&[&up[..], &["--wait"]].concat());
+    pair
+}
+
+/// `up` of it.
+pub const UP: [&str; 6] = [
+    "up",
+    "./pair",
+    "--no-input",
+    "--direct-kernel",
+    "--cpus",
+    "1",
+];
+
+pub fn hosts_reach_each_other_by_name() {
+    let pair = pair();
+    pair.must(&[&UP[..], &["--wait"]].concat());
     pair.saw("both are up");
 
     // The words with which sshd of the other host begins.

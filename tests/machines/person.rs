@@ -4,7 +4,7 @@ use crate::site::{Site, wait};
 use nix::pty::{OpenptyResult, openpty};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,10 +19,14 @@ pub struct Person {
 impl Person {
     /// Sits down, and runs `muster ARGS…`.
     pub fn runs(site: &Site, arguments: &[&str]) -> Person {
+        Person::starts(site.command(arguments))
+    }
+
+    /// Sits down, and starts this command.
+    pub fn starts(mut command: Command) -> Person {
         let OpenptyResult { master, slave } = openpty(None, None).expect("a terminal");
         let same = || slave.try_clone().expect("another handle");
-        let child = site
-            .command(arguments)
+        let child = command
             .stdin(same())
             .stdout(same())
             .stderr(same())

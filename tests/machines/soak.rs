@@ -2,7 +2,7 @@
 
 use crate::site::{Site, UP, wait};
 use crate::trouble::put_later_figures_aside;
-use crate::{mishaps, network, pair, starter};
+use crate::{joining, mishaps, network, pair, starter};
 use std::time::Duration;
 
 #[test]
@@ -79,6 +79,11 @@ fn two_hosts_of_a_stack_reach_each_other_by_name_and_only_one_the_outside() {
 #[test]
 fn a_small_office_on_two_hosts_holds_together() {
     starter::holds_together();
+}
+
+#[test]
+fn two_hosts_join_by_the_code_that_a_person_types() {
+    joining::a_person_lets_a_host_join_with_the_code_of_the_lead();
 }
 
 /// Brings a host up at another time, then sets its clock right while it runs: certificates are

@@ -216,6 +216,8 @@ async fn record(lead: &Lead, host: &Host, secret: &[u8]) -> Vec<ToLead> {
         proof: hex::encode(shared.proof(side)),
     });
     frame::write(&mut stream, &said[2]).await.unwrap();
+    let waits: ToMember = frame::read(&mut stream, 1 << 20).await.unwrap();
+    assert_eq!(waits, ToMember::Waits {});
     let end: ToMember = frame::read(&mut stream, 1 << 20).await.unwrap();
     assert!(matches!(end, ToMember::Joined { .. }), "{end:?}");
     said

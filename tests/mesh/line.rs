@@ -1,6 +1,7 @@
 //! Lines between a lead and its members.
 
 use super::{Host, Lead, PLAN, RHYTHM};
+use muster::mesh::clock;
 use muster::mesh::identity::Print;
 use muster::mesh::line::Orders;
 use muster::mesh::line::link::{self, Call, Link};
@@ -24,11 +25,19 @@ struct Agent {
     status: Mutex<Option<Value>>,
     asked: Mutex<Vec<Question>>,
     unanswered: Mutex<Vec<Reply>>,
+    times: Mutex<Vec<u64>>,
 }
 
 impl link::Host for Agent {
     fn done(&self) -> BTreeSet<String> {
         self.done.lock().unwrap().clone()
+    }
+
+    fn time(&self, lead: u64) {
+        let mut times = self.times.lock().unwrap();
+        times.push(lead);
+        // Before the orders, each time: those bear certificates.
+        assert_eq!(times.len(), self.orders.lock().unwrap().len() + 1);
     }
 
     fn orders(&self, orders: Orders) {
@@ -172,6 +181,8 @@ async fn each_is_told_its_own_secrets() {
         })
         .await;
         let orders = member.agent.orders.lock().unwrap()[0].clone();
+        let time = member.agent.times.lock().unwrap()[0];
+        assert!(time.abs_diff(clock::seconds()) < 60, "{time}");
         let all = serde_json::to_string(&orders).unwrap();
         assert_eq!(all.matches("only for ").count(), 1);
         assert_eq!(

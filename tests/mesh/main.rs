@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod between;
+mod confirm;
+mod discover;
 mod line;
 
 use muster::mesh::code::{Code, Token};
@@ -9,6 +11,7 @@ use muster::mesh::identity::Identity;
 use muster::mesh::join::JoinError;
 use muster::mesh::join::lead::{Candidate as Waiting, Facts, Lobby, Site};
 use muster::mesh::join::member::{Candidate, Joined, Secret, join};
+use muster::mesh::join::waiting::{Waiting as People, Word};
 use muster::mesh::line::hub::{Desk, Hub, Known};
 use muster::mesh::line::question::{Question, Reply};
 use muster::mesh::line::{Orders, Rhythm};
@@ -20,6 +23,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
+
+/// How long a host waits for a person.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 const PLAN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -36,6 +42,8 @@ struct Log {
     asked: Mutex<Vec<Waiting>>,
     /// What the person at the lead answers.
     unwelcome: AtomicBool,
+    /// Where the answer is waited for instead.
+    people: Mutex<Option<Arc<People>>>,
     /// Whether making certificates fails.
     broken: AtomicBool,
     certified: AtomicU32,
@@ -47,9 +55,14 @@ struct Log {
 struct Paper(Arc<Log>);
 
 impl Site for Paper {
-    async fn confirm(&self, candidate: &Waiting) -> bool {
+    async fn confirm(&self, candidate: &Waiting) -> Word {
         self.0.asked.lock().unwrap().push(candidate.clone());
-        !self.0.unwelcome.load(Ordering::SeqCst)
+        let people = self.0.people.lock().unwrap().clone();
+        match people {
+            Some(people) => people.ask(candidate, PATIENCE, || {}).await,
+            None if self.0.unwelcome.load(Ordering::SeqCst) => Word::No,
+            None => Word::Yes,
+        }
     }
 
     fn certify(&self, role: &str, public_key: &[u8]) -> Result<(String, String), String> {
@@ -337,13 +350,13 @@ async fn wrong_codes_are_burnt_and_the_fifth_closes_the_lead() {
     assert_eq!(
         host.refused(lead.address, "edge", &wrong(&code)).await,
         "that is not the code, for the 5th time: the lead is closed to joining; open it there \
-         again: muster join --open"
+         again: sudo muster join --open"
     );
     assert_eq!(lead.lobby.code().unwrap(), (None, 0));
     // Not even with the right one.
     assert_eq!(
         host.refused(lead.address, "edge", &code).await,
-        "5 wrong codes have closed the lead to joining; open it there again: muster join --open"
+        "5 wrong codes have closed the lead to joining; open it there again: sudo muster join --open"
     );
     lead.lobby.reopen().unwrap();
     host.join(lead.address, "edge", &lead.code()).await.unwrap();
@@ -394,7 +407,7 @@ async fn a_role_is_taken_once_and_replaced_on_purpose() {
         second.refused(lead.address, "edge", &lead.code()).await,
         format!(
             "edge has joined already, on {since}; if that host is gone for good, on the lead: \
-             muster replace edge"
+             sudo muster join --replace edge"
         )
     );
     lead.lobby.revoke("edge").unwrap().unwrap();

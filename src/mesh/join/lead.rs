@@ -1,6 +1,8 @@
 //! The side of the host that holds the site.
 
+use super::waiting::{PATIENCE as PERSON, Word};
 use super::{ToLead, ToMember};
+use crate::mesh::clock;
 use crate::mesh::code::{Code, Token};
 use crate::mesh::door::{Door, GUESSES, Knows, Shut};
 use crate::mesh::frame::{self, FrameError, STRANGER};
@@ -14,7 +16,8 @@ use crate::site::secrets::SecretError;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -39,11 +42,24 @@ pub struct Candidate {
 /// What the lead of a site knows and decides, beside what it does at its [`Desk`].
 pub trait Site: Desk {
     /// Whether a person lets this host in. Asked for hosts that know the code; a token needs
-    /// nobody.
-    fn confirm(&self, candidate: &Candidate) -> impl Future<Output = bool> + Send;
+    /// nobody. Dropped when the host goes away.
+    fn confirm(&self, candidate: &Candidate) -> impl Future<Output = Word> + Send;
     /// The certificate of a host, PEM: for its role and addresses and its public key
     /// (SubjectPublicKeyInfo, DER), and the one of the site CA.
     fn certify(&self, role: &str, public_key: &[u8]) -> Result<(String, String), String>;
+}
+
+/// What a person needs to know who lets hosts join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The code to type; none while the door is closed.
+    pub code: Option<Code>,
+    /// How long it still lives.
+    pub lives: Duration,
+    /// Wrong guesses that are left.
+    pub left: u32,
+    /// Roles that nobody has taken yet.
+    pub missing: Vec<String>,
 }
 
 /// What is fixed for as long as the lead runs.
@@ -131,6 +147,25 @@ impl<S: Site + 'static> Lobby<S> {
         let mut door = lock(&self.door);
         let code = door.code(Instant::now())?.cloned();
         Ok((code, door.left()))
+    }
+
+    /// What a person needs to know now.
+    pub fn shown(&self) -> Result<Shown, SecretError> {
+        let missing = self.missing();
+        let mut door = lock(&self.door);
+        let now = Instant::now();
+        let code = door.code(now)?.cloned();
+        Ok(Shown {
+            code,
+            lives: door.lives(now),
+            left: door.left(),
+            missing,
+        })
+    }
+
+    /// What is fixed.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// Opens the door again.
@@ -331,13 +366,19 @@ impl<S: Site + 'static> Lobby<S> {
             address: from,
             key,
         };
-        let record = self.admit(&candidate, knows, &public_key).await?;
+        let record = match self.known_already(&candidate) {
+            Some(record) => record,
+            None => {
+                if knows == Knows::Code {
+                    self.ask(stream, &candidate).await?;
+                }
+                self.admit(&candidate, &public_key)?
+            }
+        };
         let joined = ToMember::Joined {
             proof: hex::encode(shared.proof(Side::Lead)),
             record: Box::new(record),
-            time: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
+            time: clock::seconds(),
         };
         frame::write(stream, &joined).await?;
         Ok(())
@@ -389,7 +430,7 @@ impl<S: Site + 'static> Lobby<S> {
         lock(&self.members).may(role, key).map_err(|why| match why {
             Refused::Taken { since } => refused(format!(
                 "{role} has joined already, on {since}; if that host is gone for good, \
-                     on the lead: muster replace {role}"
+                     on the lead: sudo muster join --replace {role}"
             )),
             Refused::Revoked => refused(format!(
                 "this host was replaced as {role} and may not come back; start it from a \
@@ -398,24 +439,49 @@ impl<S: Site + 'static> Lobby<S> {
         })
     }
 
-    /// Enters a host that knows the secret, if a person wants it.
-    async fn admit(
-        &self,
-        candidate: &Candidate,
-        knows: Knows,
-        public_key: &[u8],
-    ) -> Result<Record, Away> {
+    /// What a host was told that has joined before, with the same key.
+    fn known_already(&self, candidate: &Candidate) -> Option<Record> {
         let Candidate { role, address, key } = candidate;
-        if let Some(member) = lock(&self.members).of_role(role)
-            && member.key == *key
-        {
-            self.site()
-                .note(&format!("{role} has joined again from {address}"));
-            return Ok(member.record.clone());
+        let members = lock(&self.members);
+        let member = members.of_role(role).filter(|member| member.key == *key)?;
+        self.site()
+            .note(&format!("{role} has joined again from {address}"));
+        Some(member.record.clone())
+    }
+
+    /// Asks a person whether they want this host, for as long as it stays on the line.
+    async fn ask(
+        &self,
+        stream: &mut TlsStream<TcpStream>,
+        candidate: &Candidate,
+    ) -> Result<(), Away> {
+        let role = &candidate.role;
+        frame::write(stream, &ToMember::Waits {}).await?;
+        let word = tokio::select! {
+            word = self.site().confirm(candidate) => word,
+            // Whatever it says now, nothing was asked.
+            _ = stream.read_u8() => return Err(Away::Lost(FrameError::Over)),
+        };
+        let again = |words: String| Away::Refused { words, again: true };
+        match word {
+            Word::Yes => Ok(()),
+            Word::No => Err(refused(format!("the person at the lead said no to {role}"))),
+            Word::None => Err(again(format!(
+                "nobody at the lead has said within {} minutes whether {role} may join; type the \
+                 code again, and while this host waits, on the lead: sudo muster join --confirm \
+                 {role}",
+                PERSON.as_secs() / 60
+            ))),
+            Word::Another => Err(again(format!(
+                "another host waits to be let in as {role}; see on the lead which one is wanted: \
+                 sudo muster join"
+            ))),
         }
-        if knows == Knows::Code && !self.site().confirm(candidate).await {
-            return Err(refused(format!("the person at the lead said no to {role}")));
-        }
+    }
+
+    /// Enters a host that knows the secret and is wanted.
+    fn admit(&self, candidate: &Candidate, public_key: &[u8]) -> Result<Record, Away> {
+        let Candidate { role, address, key } = candidate;
         let certified = self.site().certify(role, public_key);
         let (certificate, ca) = certified.map_err(|error| broken(self.site(), error))?;
         let record = Record {
@@ -459,7 +525,7 @@ fn now() -> String {
 fn shut(why: Shut) -> Away {
     match why {
         Shut::Closed => refused(format!(
-            "{GUESSES} wrong codes have closed the lead to joining; open it there again: \
+            "{GUESSES} wrong codes have closed the lead to joining; open it there again: sudo \
              muster join --open"
         )),
         Shut::Stale => Away::Refused {
@@ -479,7 +545,7 @@ fn wrong(knows: Knows, left: u32) -> Away {
             .to_owned(),
         (Knows::Code, 0) => format!(
             "that is not the code, for the {GUESSES}th time: the lead is closed to joining; open \
-             it there again: muster join --open"
+             it there again: sudo muster join --open"
         ),
         (Knows::Code, left) => format!(
             "that is not the code; the lead shows a new one now ({left} more tries before it \

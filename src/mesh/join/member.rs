@@ -56,6 +56,16 @@ pub async fn join(
     candidate: &Candidate<'_>,
     secret: &Secret,
 ) -> Result<Joined, JoinError> {
+    join_by_a_person(lead, candidate, secret, || {}).await
+}
+
+/// The same; `waits` is called when the secret was right and a person at the lead is asked.
+pub async fn join_by_a_person(
+    lead: SocketAddr,
+    candidate: &Candidate<'_>,
+    secret: &Secret,
+    waits: impl FnMut(),
+) -> Result<Joined, JoinError> {
     let address = lead.to_string();
     let attempt = Attempt {
         address: &address,
@@ -63,7 +73,7 @@ pub async fn join(
     };
     let mut stream = attempt.connect(lead).await?;
     attempt.knock(&mut stream).await?;
-    attempt.prove(&mut stream, secret).await
+    attempt.prove(&mut stream, secret, waits).await
 }
 
 struct Attempt<'a> {
@@ -150,7 +160,12 @@ impl Attempt<'_> {
         }
     }
 
-    async fn prove(&self, stream: &mut Stream, secret: &Secret) -> Result<Joined, JoinError> {
+    async fn prove(
+        &self,
+        stream: &mut Stream,
+        secret: &Secret,
+        mut waits: impl FnMut(),
+    ) -> Result<Joined, JoinError> {
         let (knows, secret) = match secret {
             Secret::Code(code) => (Knows::Code, code.secret()),
             Secret::Token(token) => (Knows::Token, token.secret()),
@@ -169,11 +184,16 @@ impl Attempt<'_> {
             .map_err(|error| self.strange(error))?;
         let proof = hex::encode(shared.proof(Side::Member));
         self.say(stream, &ToLead::Proof { proof }).await?;
+        let mut heard = self.hear(stream, PATIENCE).await?;
+        if heard == (ToMember::Waits {}) {
+            waits();
+            heard = self.hear(stream, PERSON).await?;
+        }
         let ToMember::Joined {
             proof,
             record,
             time,
-        } = self.hear(stream, PERSON).await?
+        } = heard
         else {
             return Err(self.strange("no end of the join"));
         };

@@ -7,7 +7,9 @@
 //!                                      ←    welcome: the protocol, or a refusal
 //!   exchange: what it knows, message   →
 //!                                      ←    exchange: message
-//!   proof                              →    right, confirmed, entered in the table of members
+//!   proof                              →    right
+//!                                      ←    waits: a person is asked, where it knows a code
+//!                                           confirmed, entered in the table of members
 //!                                      ←    joined: proof, record; or a refusal
 //! ```
 //!
@@ -16,6 +18,7 @@
 
 pub mod lead;
 pub mod member;
+pub mod waiting;
 
 use super::door::Knows;
 use super::members::Record;
@@ -69,6 +72,8 @@ pub enum ToMember {
         /// Hex.
         message: String,
     },
+    /// What it knows is right, and a person at the lead is asked whether it may join.
+    Waits {},
     /// It is a member.
     Joined {
         /// That the lead has the key; hex.

@@ -2,6 +2,7 @@
 
 use super::question::{Answered, Pending, Question, Reply, parted};
 use super::{FromLead, FromMember, Orders, Rhythm};
+use crate::mesh::clock;
 use crate::mesh::frame::{self, FrameError, KNOWN};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -337,7 +338,8 @@ impl<D: Desk> Hub<D> {
             }
         };
         let mut bell = self.bell(role);
-        frame::write(&mut to, &FromLead::Orders { orders }).await?;
+        let time = clock::seconds();
+        frame::write(&mut to, &FromLead::Orders { orders, time }).await?;
         let mut seen = 0;
         self.say_news(role, &mut seen, &mut to).await?;
         let (saying, mut said) = mpsc::unbounded_channel();

@@ -28,6 +28,8 @@ const SIGNING: Duration = Duration::from_secs(120);
 pub trait Host: Send + Sync {
     /// All of its tasks that are done.
     fn done(&self) -> BTreeSet<String>;
+    /// The lead's clock, seconds since 1970; told before anything that bears a date.
+    fn time(&self, _lead: u64) {}
     /// What the lead tells it of the site.
     fn orders(&self, orders: Orders);
     /// Tasks of other hosts that are done, and that are not any more.
@@ -232,12 +234,13 @@ impl Link {
         frame::write(&mut to, &hello).await?;
         let first = tokio::time::timeout(PATIENCE, frame::read(&mut from, KNOWN)).await;
         let first = first.map_err(|_| Ended::Lost("silent after the hello".into()))??;
-        let FromLead::Orders { orders } = first else {
+        let FromLead::Orders { orders, time } = first else {
             return Err(match first {
                 FromLead::Refused { words } => Ended::Refused(words),
                 _ => Ended::Lost("no orders after the hello".into()),
             });
         };
+        host.time(time);
         host.orders(*orders);
         let (line, mut said) = mpsc::unbounded_channel();
         // What is done from here on is said twice at most, and never not at all.
@@ -279,7 +282,10 @@ impl Link {
 
     fn heard(&self, heard: FromLead, host: &dyn Host, line: &Saying) -> Result<(), Ended> {
         match heard {
-            FromLead::Orders { orders } => host.orders(*orders),
+            FromLead::Orders { orders, time } => {
+                host.time(time);
+                host.orders(*orders);
+            }
             FromLead::Done { tasks } => host.others(tasks, BTreeSet::new()),
             FromLead::Undone { tasks } => host.others(BTreeSet::new(), tasks),
             FromLead::Ask { number, question } => {

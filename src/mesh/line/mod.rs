@@ -95,6 +95,8 @@ pub enum FromLead {
     Orders {
         /// All of it.
         orders: Box<Orders>,
+        /// The lead's clock, seconds since 1970.
+        time: u64,
     },
     /// Tasks of other hosts that this one's wait for are done.
     Done {

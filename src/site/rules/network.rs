@@ -124,6 +124,55 @@ pub fn address(text: &str) -> Result<Interface, Refusal> {
     Ok(interface)
 }
 
+/// Where another host is: `10.77.0.10`, `fd00::10`, or on the same wire `fe80::1%eth0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// This host's card behind which it is; only link-local addresses have one, and may do without
+    /// where it answers behind one card alone.
+    pub zone: Option<String>,
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.zone {
+            Some(zone) => write!(f, "{}%{zone}", self.address),
+            None => write!(f, "{}", self.address),
+        }
+    }
+}
+
+/// The address of another host.
+pub fn peer(text: &str) -> Result<Peer, Refusal> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    let (address, zone) = match text.split_once('%') {
+        Some((address, zone)) => (address, Some(zone)),
+        None => (text, None),
+    };
+    if address.contains('/') {
+        return Err(Refusal::Prefix);
+    }
+    let address = unicast(parse(address)?)?;
+    let local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    let sound = |zone: &str| {
+        // IFNAMSIZ, with its zero.
+        (1..16).contains(&zone.len())
+            && !zone.contains(|letter: char| letter.is_whitespace() || letter.is_control())
+            && !zone.contains(['/', '%'])
+    };
+    match zone {
+        Some(zone) if !local || !sound(zone) => Err(Refusal::Zone(zone.to_owned())),
+        zone => Ok(Peer {
+            address,
+            zone: zone.map(str::to_owned),
+        }),
+    }
+}
+
 /// The gateway of a host with this address; empty when there is none.
 pub fn gateway(text: &str, interface: Option<Interface>) -> Result<Option<IpAddr>, Refusal> {
     let text = text.trim();
@@ -242,5 +291,31 @@ mod tests {
             name_servers("dns.quad9.net"),
             Err(Refusal::NotAnAddress("dns.quad9.net".into()))
         );
+    }
+
+    #[test]
+    fn another_host_is_an_address_and_on_the_same_wire_perhaps_a_card() {
+        for text in ["10.77.0.10", "fd00::10", "fe80::1", "fe80::1%eth0"] {
+            assert_eq!(peer(&format!(" {text}\n")).expect(text).to_string(), text);
+        }
+        for (text, words) in [
+            ("", "this cannot be empty"),
+            ("core", "`core` is not an IP address"),
+            (
+                "10.0.0.1/24",
+                "leave the prefix length out: only the address itself, for example 192.0.2.10",
+            ),
+            (
+                "fd00::1%eth0",
+                "`eth0` cannot stand behind this address: only a link-local one has the name of a \
+                 network card there, for example fe80::1%eth0",
+            ),
+            ("::", ":: is a wildcard address; a host cannot have it"),
+        ] {
+            assert_eq!(peer(text).expect_err(text).to_string(), words);
+        }
+        for zone in ["", "a/b", "a b", "a%b", "sixteen-letters-"] {
+            assert!(peer(&format!("fe80::1%{zone}")).is_err(), "{zone}");
+        }
     }
 }

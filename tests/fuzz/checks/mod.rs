@@ -5,6 +5,7 @@
 
 pub mod answers;
 pub mod archives;
+pub mod discover;
 pub mod gpt;
 pub mod index;
 pub mod journal;
@@ -19,9 +20,10 @@ pub mod version;
 pub type Check = fn(&[u8]);
 
 /// Every check by the name of its corpus.
-pub const ALL: [(&str, Check); 11] = [
+pub const ALL: [(&str, Check); 12] = [
     ("answers", answers::check),
     ("archives", archives::check),
+    ("discover", discover::check),
     ("gpt", gpt::check),
     ("index", index::check),
     ("journal", journal::check),

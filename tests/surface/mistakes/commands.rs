@@ -109,6 +109,11 @@ fn a_command_in_the_wrong_place_names_the_right_one() {
         ("a host's command on a workstation", &["setup"]),
         ("a host's command on a workstation", &["status"]),
         ("a host's command on a workstation", &["verify"]),
+        ("a host's command on a workstation", &["join"]),
+        (
+            "a host's command on a workstation",
+            &["join", "--confirm", "edge"],
+        ),
         ("a host's command on a workstation", &["diagnose"]),
         ("the units' command, by hand", &["agent", "data"]),
         ("the units' command, by hand", &["agent", "setup"]),
