@@ -82,6 +82,11 @@ fn a_small_office_on_two_hosts_holds_together() {
 }
 
 #[test]
+fn power_cuts_all_through_the_bring_up_of_two_hosts_end_green_with_no_secret_changed() {
+    starter::is_cut_all_through_bring_up();
+}
+
+#[test]
 fn two_hosts_join_by_the_code_that_a_person_types() {
     joining::a_person_lets_a_host_join_with_the_code_of_the_lead();
 }

@@ -1,8 +1,9 @@
 //! The stack `starter`: a small office on two hosts.
 
 use crate::hosts::{Hosts, each};
+use rand::Rng;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const UP: [&str; 6] = [
@@ -178,5 +179,59 @@ fn cuts(site: &Hosts) {
         );
         is_kept(site);
         assert_eq!(all(), before, "secrets, keys and the authority stay");
+    }
+}
+
+/// Cuts the power of the one or the other at any time while both are brought up, then lets them be.
+pub fn is_cut_all_through_bring_up() {
+    let site = Hosts::new("starter");
+    let mut random = rand::thread_rng();
+    site.must(&UP);
+    let mut known = BTreeMap::new();
+    let count = 30;
+    for number in 1..=count {
+        let pause = Duration::from_secs(random.gen_range(0..90));
+        std::thread::sleep(pause);
+        keeps_secrets(&site, &mut known);
+        // The member twice as often as the lead.
+        let host = ["edge", "edge", "core"][random.gen_range(0..3)];
+        site.cut_power(host);
+        site.saw(&format!(
+            "{number} of {count}: {host} cut after {} s, {} secrets known",
+            pause.as_secs(),
+            known.len()
+        ));
+        site.must(&UP);
+    }
+    site.must(&[&UP[..], &["--wait", "--timeout", "1800"]].concat());
+    let shown: Value =
+        serde_json::from_str(&site.must(&["verify", "starter", "--json"])).expect("JSON");
+    assert!(is_green(&shown), "{shown:#}");
+    keeps_secrets(&site, &mut known);
+    site.saw(&format!(
+        "all green, and {} secrets never changed",
+        known.len()
+    ));
+}
+
+/// A secret that was seen once stays what it is. A host that does not answer is not asked.
+fn keeps_secrets(site: &Hosts, known: &mut BTreeMap<String, String>) {
+    let list = "find /var/lib/muster/secrets /var/lib/muster/ca -type f -exec sha256sum {} +";
+    for host in ["core", "edge"] {
+        let Some(said) = site.try_as_root(host, list) else {
+            continue;
+        };
+        for line in said.lines() {
+            let (digest, path) = line.split_once("  ").expect("a digest and a path");
+            // One that is being written beside its place has another name each time.
+            if path.contains(".new") || path.contains(".tmp") {
+                continue;
+            }
+            let before = known.insert(format!("{host}:{path}"), digest.to_owned());
+            assert!(
+                before.is_none_or(|before| before == digest),
+                "{host}: {path} has changed"
+            );
+        }
     }
 }
