@@ -61,8 +61,55 @@ pub struct Ended {
     pub total: usize,
 }
 
-/// Waits until the lead, the first machine, says that bring-up has ended; `None` when `limit`
-/// passes first. `tell` is given every event as it comes, with the role that sent it.
+/// How long a lead takes to see that a host is well which has just come back.
+const GRACE: Duration = Duration::from_secs(90);
+
+/// What the machines have said of the end of bring-up.
+#[derive(Debug)]
+struct Word {
+    /// Which machines have ended, each in its present run.
+    ended: Vec<bool>,
+    /// What the lead, the first machine, said last of all of them.
+    outcome: Option<Ended>,
+    /// When the last machine ended, if the lead has said nothing since.
+    since: Option<Instant>,
+}
+
+impl Word {
+    fn of(machines: usize) -> Word {
+        Word {
+            ended: vec![false; machines],
+            outcome: None,
+            since: None,
+        }
+    }
+
+    /// A machine says how bring-up has ended.
+    fn hear(&mut self, machine: usize, outcome: Ended, now: Instant) {
+        let early = self.ended.contains(&false);
+        self.ended[machine] = true;
+        let all = !self.ended.contains(&false);
+        if machine == 0 {
+            self.outcome = Some(outcome);
+            self.since = None;
+        }
+        if early && all && machine != 0 {
+            self.since = Some(now);
+        }
+    }
+
+    /// The end, once there is one. What the lead said before the last machine had ended may be
+    /// about its absence.
+    fn last(&self, now: Instant) -> Option<Ended> {
+        let outcome = self.outcome.filter(|_| !self.ended.contains(&false))?;
+        let waits = self.since.is_some_and(|since| now - since < GRACE);
+        (outcome.outcome == Outcome::Green || !waits).then_some(outcome)
+    }
+}
+
+/// Waits until the lead, the first machine, says that bring-up has ended, and every other has
+/// ended, too; `None` when `limit` passes first. `tell` is given every event as it comes, with the
+/// role that sent it.
 ///
 /// # Errors
 /// A machine that dies or stands still while somebody waits for it.
@@ -83,30 +130,29 @@ pub fn until_ended(
         })
         .collect();
     let mut examined = Instant::now();
+    let mut word = Word::of(machines.len());
     loop {
         // Looked at before the log, so that last words are still read.
         let dead = machines.iter().find(|machine| !machine.alive());
-        let mut ended = None;
         for (index, (machine, tail)) in tails.iter_mut().enumerate() {
             for event in tail.poll()? {
                 tell(&machine.role, &event);
-                if let (
-                    0,
-                    Event::BringUp {
-                        outcome,
-                        proven,
-                        total,
-                    },
-                ) = (index, &event)
+                if let Event::BringUp {
+                    outcome,
+                    proven,
+                    total,
+                } = &event
                 {
-                    ended = Some(Ended {
+                    let ended = Ended {
                         outcome: *outcome,
                         proven: *proven,
                         total: *total,
-                    });
+                    };
+                    word.hear(index, ended, Instant::now());
                 }
             }
         }
+        let ended = word.last(Instant::now());
         if ended.is_some() {
             return Ok(ended);
         }
@@ -209,6 +255,39 @@ mod tests {
             }]
         );
         assert_eq!(tail.poll().unwrap(), []);
+    }
+
+    #[test]
+    fn bring_up_has_ended_when_every_machine_has_and_the_lead_says_how() {
+        let ended = |outcome| Ended {
+            outcome,
+            proven: 1,
+            total: 2,
+        };
+        let (red, green) = (ended(Outcome::Red), ended(Outcome::Green));
+        let now = Instant::now();
+        let mut alone = Word::of(1);
+        assert_eq!(alone.last(now), None);
+        alone.hear(0, red, now);
+        assert_eq!(alone.last(now), Some(red));
+
+        // The lead was up all the time, and red while the other was away.
+        let mut back = Word::of(2);
+        back.hear(0, green, now);
+        back.hear(0, red, now);
+        assert_eq!(back.last(now), None);
+        back.hear(1, green, now);
+        assert_eq!(back.last(now), None, "it may not have seen it yet");
+        assert_eq!(back.last(now + GRACE), Some(red));
+        back.hear(0, green, now);
+        assert_eq!(back.last(now), Some(green));
+
+        // The lead is the last to say it.
+        let mut together = Word::of(2);
+        together.hear(1, green, now);
+        assert_eq!(together.last(now), None);
+        together.hear(0, red, now);
+        assert_eq!(together.last(now), Some(red));
     }
 
     #[test]
