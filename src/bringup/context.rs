@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `site` | `id`, `organisation` (the first) and `organisations` {`id`, `name`, `domain`, `base_dn`, `mail_domain`, `mail_domains`}, `timezone`, `keyboard`, `admin` and `people` {`name`, `full_name`, `password_hash`}, `ca` (path of the CA certificate) |
 //! | `host` | `name`, `role`, `fqdn`, `address`, `routes` (leftmost labels of the routes answered on it), `firewall` {`protocol`, `port`, `scope`, `from` (addresses), `why`} |
+//! | `hosts` | of every host: `role`, `fqdn`, `address`, `routes`, `takes_mail` (whether anybody may bring it), and `pointer`, the name by which its address is looked up |
+//! | `network` | of a stack with addresses of its own: `hosts`, and `reverse`, the zone of its addresses |
 //! | `base` | `name`, `family`, `version`, `codename` |
 //! | `self` | `name`, `role`, `host` (fqdn), `routes` (leftmost labels of the routes it serves or answers on), and with a route `url` of the first |
 //! | `settings.<key>` | the role's, else the service's default |
@@ -18,8 +20,10 @@
 //! `ldap_escape`, `sql_quote`, `tojson`.
 
 mod edges;
+mod hosts;
 
 use self::edges::{consumer, grant, needs};
+use self::hosts::{hosts, network, routes};
 use super::places::Places;
 use super::render::Renderer;
 use crate::plan::{Integration, Plan};
@@ -236,6 +240,8 @@ pub fn context(renderer: &Arc<Renderer>, view: &View) -> Value {
     let mut keys = vec![
         "site",
         "host",
+        "hosts",
+        "network",
         "base",
         "self",
         "settings",
@@ -257,6 +263,8 @@ pub fn context(renderer: &Arc<Renderer>, view: &View) -> Value {
         move |key| match key {
             "site" => Ok(site(&renderer.facts)),
             "host" => Ok(host(&renderer.facts, &view.instance.role)),
+            "hosts" => Ok(hosts(&renderer.facts)),
+            "network" => Ok(network(&renderer.facts)),
             "base" => base(&renderer.facts, &view.instance.role),
             "self" => this(&renderer, &view),
             "settings" => settings(&renderer.facts, &view.instance),
@@ -341,19 +349,10 @@ fn host(facts: &Facts, role: &str) -> Value {
             }
         })
         .collect();
-    let routes: Vec<String> = facts
-        .plan
-        .hosts
-        .iter()
-        .filter(|host| host.role == role)
-        .flat_map(|host| &host.routes)
-        .filter(|route| !facts.disabled(&route.service))
-        .map(|route| route.host.clone())
-        .collect();
     minijinja::context! {
         name => role,
         role => role,
-        routes => routes,
+        routes => routes(facts, role),
         fqdn => facts.fqdn(role),
         address => facts.address(role),
         firewall => firewall,

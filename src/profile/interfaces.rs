@@ -64,6 +64,18 @@ const ACCOUNT: Field = must(
 /// Every interface, sorted by name.
 pub const INTERFACES: &[Interface] = &[
     Interface {
+        name: "dns",
+        summary: "The names of the site",
+        parameters: &[],
+        values: &[
+            HOST,
+            must("address", "address of the name server"),
+            must("domains", "the domains that it knows, separated by blanks"),
+        ],
+        same_host: false,
+        dials: Dials::Consumer,
+    },
+    Interface {
         name: "imap",
         summary: "Mailboxes over IMAPS",
         parameters: &[],

@@ -109,6 +109,21 @@ impl Subnet {
         }
     }
 
+    /// The zone of names by address in which all its addresses are: at the next boundary of a
+    /// label (RFC 1035 §3.5, RFC 3596 §2.5), without a final dot.
+    pub fn reverse(&self) -> String {
+        let labels = match self.first {
+            IpAddr::V4(_) => self.length / 8,
+            IpAddr::V6(_) => self.length / 4,
+        };
+        let name = pointer(self.first);
+        let all = name.split('.').count();
+        let suffix = 2;
+        let skipped = all - suffix - usize::from(labels);
+        let rest: Vec<&str> = name.split('.').skip(skipped).collect();
+        rest.join(".")
+    }
+
     /// The same with the length of the network behind it, `10.77.0.10/24`.
     pub fn interface(&self, number: u32) -> Option<String> {
         let host = self.host(number)?;
@@ -133,6 +148,22 @@ impl TryFrom<String> for Subnet {
 impl From<Subnet> for String {
     fn from(subnet: Subnet) -> String {
         subnet.to_string()
+    }
+}
+
+/// The name by which an address is looked up, without a final dot.
+pub fn pointer(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(address) => {
+            let digits = address.octets();
+            let digits = digits.iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
+            let labels: String = digits.map(|digit| format!("{digit:x}.")).collect();
+            format!("{labels}ip6.arpa")
+        }
     }
 }
 
@@ -180,6 +211,23 @@ mod tests {
         let small = Subnet::parse("fd00::/120").unwrap();
         assert_eq!(small.host(255).unwrap().to_string(), "fd00::ff");
         assert_eq!(small.host(256), None);
+    }
+
+    #[test]
+    fn addresses_are_looked_up_in_the_zone_of_their_network() {
+        let zone = |text: &str| Subnet::parse(text).unwrap().reverse();
+        assert_eq!(zone("10.77.0.0/24"), "0.77.10.in-addr.arpa");
+        assert_eq!(zone("10.77.16.0/20"), "77.10.in-addr.arpa");
+        assert_eq!(zone("10.0.0.0/8"), "10.in-addr.arpa");
+        assert_eq!(zone("fd00:77::/48"), "0.0.0.0.7.7.0.0.0.0.d.f.ip6.arpa");
+        assert_eq!(
+            pointer("10.77.0.10".parse().unwrap()),
+            "10.0.77.10.in-addr.arpa"
+        );
+        assert_eq!(
+            pointer("fd00::a".parse().unwrap()),
+            format!("a.{}0.0.d.f.ip6.arpa", "0.".repeat(27))
+        );
     }
 
     #[test]

@@ -16,6 +16,12 @@ pub struct ProbeKind {
 /// Every kind, sorted by name.
 pub const PROBE_KINDS: &[ProbeKind] = &[
     ProbeKind {
+        name: "dns",
+        proves: "a name server has a record of this name and type with this answer",
+        required: &["server", "name", "type", "answer"],
+        optional: &[],
+    },
+    ProbeKind {
         name: "http",
         proves: "a page answers with the status (200) and contains the text",
         required: &["url"],

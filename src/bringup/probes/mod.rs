@@ -6,6 +6,7 @@ use super::wire::{Network, Refusal};
 use crate::profile::Probe;
 use std::collections::BTreeMap;
 
+pub mod dns;
 pub mod http;
 pub mod imap_login;
 pub mod ldap_bind;
@@ -31,6 +32,7 @@ pub trait Kind: Sync {
 
 /// Every kind, sorted by name.
 pub const KINDS: &[&dyn Kind] = &[
+    &dns::Dns,
     &http::Http,
     &imap_login::ImapLogin,
     &ldap_bind::LdapBind,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub mod dns;
 pub mod form;
 pub mod http;
 pub mod imap;

@@ -2,19 +2,14 @@
 //! leads, and what a lead says of itself.
 
 use super::{Announced, SERVICE};
+use crate::bringup::wire::dns::message::{
+    INTERNET, PTR, Reader, TXT, header, name, number, same, string,
+};
 
-/// Longest message that is sent or taken: one packet of a card with the usual 1500 bytes.
-pub const MOST: usize = 1400;
-/// Followed in one name. A name has at most 127 labels.
-const POINTERS: usize = 128;
-/// A name has at most so many bytes.
-const NAME: usize = 255;
+pub use crate::bringup::wire::dns::message::MOST;
 
-const PTR: u16 = 12;
-const TXT: u16 = 16;
 const SRV: u16 = 33;
 const ANY: u16 = 255;
-const INTERNET: u16 = 1;
 /// In a question: answer to me alone (RFC 6762, section 5.4). In a record: it is the only one
 /// (section 10.2).
 const TOP: u16 = 0x8000;
@@ -78,7 +73,7 @@ pub fn answer(announced: &Announced, asker: Option<&Question>) -> Vec<u8> {
 
 /// Reads a question, if it is one for leads.
 pub fn asked(bytes: &[u8]) -> Option<Question> {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = Reader::new(bytes);
     let id = reader.number()?;
     let flags = reader.number()?;
     let questions = reader.number()?;
@@ -104,7 +99,7 @@ pub fn asked(bytes: &[u8]) -> Option<Question> {
 
 /// Reads what a lead says of itself; what is neither a response nor about one is nothing.
 pub fn told(bytes: &[u8], id: u16) -> Option<Announced> {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = Reader::new(bytes);
     let theirs = reader.number()?;
     let flags = reader.number()?;
     if flags & 0xf80f != 0x8000 || ![0, id].contains(&theirs) {
@@ -125,7 +120,7 @@ pub fn told(bytes: &[u8], id: u16) -> Option<Announced> {
         let kind = reader.number()?;
         reader.take(6)?;
         let length = reader.number()?;
-        let from = reader.at;
+        let from = reader.at();
         let data = reader.take(usize::from(length))?;
         let ours = owner.len() == SERVICE.len() + 1 && same(&owner[1..], SERVICE);
         match kind {
@@ -134,7 +129,7 @@ pub fn told(bytes: &[u8], id: u16) -> Option<Announced> {
                     .get(4..6)
                     .map(|two| u16::from_be_bytes([two[0], two[1]]))
             }
-            TXT if ours => text = Some(&bytes[from..reader.at]),
+            TXT if ours => text = Some(&bytes[from..reader.at()]),
             _ => {}
         }
     }
@@ -143,9 +138,9 @@ pub fn told(bytes: &[u8], id: u16) -> Option<Announced> {
 
 /// The strings of a TXT record (RFC 6763, section 6); the first of a key counts.
 fn of(text: &[u8], port: u16) -> Option<Announced> {
-    let mut reader = Reader { bytes: text, at: 0 };
+    let mut reader = Reader::new(text);
     let (mut protocol, mut plan, mut role) = (None, None, None);
-    while reader.at < text.len() {
+    while reader.at() < text.len() {
         let length = reader.byte()?;
         let string = std::str::from_utf8(reader.take(usize::from(length))?).ok()?;
         match string.split_once('=') {
@@ -167,40 +162,6 @@ fn of(text: &[u8], port: u16) -> Option<Announced> {
     announced.sane().then_some(announced)
 }
 
-fn same(labels: &[Vec<u8>], known: &[&str]) -> bool {
-    labels.len() == known.len()
-        && labels
-            .iter()
-            .zip(known)
-            .all(|(label, known)| label.eq_ignore_ascii_case(known.as_bytes()))
-}
-
-fn header(id: u16, flags: u16, questions: u16, answers: u16) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(MOST);
-    for value in [id, flags, questions, answers, 0, 0] {
-        number(&mut bytes, value);
-    }
-    bytes
-}
-
-fn number(bytes: &mut Vec<u8>, value: u16) {
-    bytes.extend(value.to_be_bytes());
-}
-
-/// A length and so many bytes, at most 255; a label has at most 63.
-fn string(bytes: &mut Vec<u8>, text: &[u8]) {
-    let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
-    bytes.push(length);
-    bytes.extend(text.iter().take(usize::from(length)));
-}
-
-fn name(bytes: &mut Vec<u8>, labels: &[&str]) {
-    for label in labels {
-        string(bytes, &label.as_bytes()[..label.len().min(63)]);
-    }
-    bytes.push(0);
-}
-
 fn record(bytes: &mut Vec<u8>, owner: &[&str], kind: u16, class: u16, lives: u32, data: &[u8]) {
     name(bytes, owner);
     number(bytes, kind);
@@ -209,66 +170,6 @@ fn record(bytes: &mut Vec<u8>, owner: &[&str], kind: u16, class: u16, lives: u32
     // What is announced is short: `Announced::sane`.
     number(bytes, u16::try_from(data.len()).unwrap_or(u16::MAX));
     bytes.extend(data);
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let taken = self.bytes.get(self.at..self.at.checked_add(count)?)?;
-        self.at += count;
-        Some(taken)
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.take(1).map(|one| one[0])
-    }
-
-    fn number(&mut self) -> Option<u16> {
-        self.take(2).map(|two| u16::from_be_bytes([two[0], two[1]]))
-    }
-
-    /// A name, its end perhaps elsewhere in the message (RFC 1035, section 4.1.4). Pointers lead
-    /// back only, so that none leads in a circle.
-    fn name(&mut self) -> Option<Vec<Vec<u8>>> {
-        let mut labels = Vec::new();
-        let mut length = 0;
-        let mut elsewhere: Option<Reader<'a>> = None;
-        let mut least = self.at;
-        for _ in 0..POINTERS + NAME {
-            let reader = match &mut elsewhere {
-                Some(reader) => reader,
-                None => &mut *self,
-            };
-            let first = reader.byte()?;
-            match first {
-                0 => return Some(labels),
-                1..=63 => {
-                    let label = reader.take(usize::from(first))?;
-                    length += label.len() + 1;
-                    if length >= NAME {
-                        return None;
-                    }
-                    labels.push(label.to_vec());
-                }
-                0xc0.. => {
-                    let low = reader.byte()?;
-                    let at = usize::from(u16::from_be_bytes([first & 0x3f, low]));
-                    if at >= least {
-                        return None;
-                    }
-                    least = at;
-                    let bytes = self.bytes;
-                    elsewhere = Some(Reader { bytes, at });
-                }
-                _ => return None,
-            }
-        }
-        None
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod index;
 pub mod journal;
 pub mod lock;
 pub mod members;
+pub mod names;
 pub mod package;
 pub mod page;
 pub mod signed;
@@ -20,7 +21,7 @@ pub mod version;
 pub type Check = fn(&[u8]);
 
 /// Every check by the name of its corpus.
-pub const ALL: [(&str, Check); 12] = [
+pub const ALL: [(&str, Check); 13] = [
     ("answers", answers::check),
     ("archives", archives::check),
     ("discover", discover::check),
@@ -29,6 +30,7 @@ pub const ALL: [(&str, Check); 12] = [
     ("journal", journal::check),
     ("lock", lock::check),
     ("members", members::check),
+    ("names", names::check),
     ("package", package::check),
     ("page", page::check),
     ("signed", signed::check),
