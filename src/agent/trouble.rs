@@ -17,7 +17,7 @@ const READ_ONLY: &str = "the kernel lets nobody write there since the disk faile
                          which checks it: systemctl reboot";
 
 /// What a person does whose clock is wrong.
-const CLOCK: &str = "let the host reach a time server (timedatectl timesync-status), or \
+const CLOCK: &str = "let the host reach a time server (chronyc tracking), or \
                      timedatectl set-ntp false, then \
                      timedatectl set-time 'YYYY-MM-DD HH:MM:SS'";
 
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(
             said(315_532_860).unwrap(),
             "the clock says 1980-01-01 00:01 UTC, when no certificate of this site is good: let \
-             the host reach a time server (timedatectl timesync-status), or timedatectl set-ntp \
+             the host reach a time server (chronyc tracking), or timedatectl set-ntp \
              false, then timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"
         );
         assert_eq!(said(1_704_067_200), None);
@@ -153,7 +153,7 @@ mod tests {
                 && words.contains("but the authority of this site ended 20"),
             "{words}"
         );
-        assert!(words.ends_with(". If the clock is wrong: let the host reach a time server (timedatectl timesync-status), or timedatectl set-ntp false, then timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"), "{words}");
+        assert!(words.ends_with(". If the clock is wrong: let the host reach a time server (chronyc tracking), or timedatectl set-ntp false, then timedatectl set-time 'YYYY-MM-DD HH:MM:SS'"), "{words}");
     }
 
     #[test]

@@ -4,12 +4,12 @@
 //! |---|---|
 //! | `site` | `id`, `organisation` (the first) and `organisations` {`id`, `name`, `domain`, `base_dn`, `mail_domain`, `mail_domains`}, `timezone`, `keyboard`, `admin` and `people` {`name`, `full_name`, `password_hash`}, `ca` (path of the CA certificate) |
 //! | `host` | `name`, `role`, `fqdn`, `address`, `routes` (leftmost labels of the routes answered on it), `firewall` {`protocol`, `port`, `scope`, `from` (addresses), `why`} |
-//! | `hosts` | of every host: `role`, `fqdn`, `address`, `routes`, `takes_mail` (whether anybody may bring it), and `pointer`, the name by which its address is looked up |
-//! | `network` | of a stack with addresses of its own: `hosts`, and `reverse`, the zone of its addresses |
+//! | `hosts` | of every host whose address is known: `role`, `fqdn`, `address` |
+//! | `zones` | of DNS: `name` and `records` {`name`, `type`, `content`}: hosts and routes, what services ask for (`[[record]]`), and the zone of the addresses |
 //! | `base` | `name`, `family`, `version`, `codename` |
 //! | `self` | `name`, `role`, `host` (fqdn), `routes` (leftmost labels of the routes it serves or answers on), and with a route `url` of the first |
 //! | `settings.<key>` | the role's, else the service's default |
-//! | `secrets.<name>` | drawn when first read |
+//! | `secrets.<name>` | drawn when first read; of a key pair also `secrets.<name>_public` |
 //! | `certificates.<name>` | `certificate`, `key`, `chain`: paths |
 //! | `needs.<need>.<value>` | as the provider gives it; a list when the need is `many`; undefined when unbound |
 //! | `consumer`, `grant` | in grants: `service`, `role`, `host`, `need` and the parameters; `grant.secrets.<name>` |
@@ -20,10 +20,9 @@
 //! `ldap_escape`, `sql_quote`, `tojson`.
 
 mod edges;
-mod hosts;
 
 use self::edges::{consumer, grant, needs};
-use self::hosts::{hosts, network, routes};
+use super::names::zones;
 use super::places::Places;
 use super::render::Renderer;
 use crate::plan::{Integration, Plan};
@@ -67,6 +66,8 @@ pub struct Facts {
 pub struct Read {
     /// Name → secret.
     pub secrets: BTreeMap<String, String>,
+    /// Name → public half of a key pair, which nobody needs to hide.
+    pub public: BTreeMap<String, String>,
     /// Login names whose password hash was read.
     pub people: BTreeSet<String>,
 }
@@ -169,6 +170,17 @@ impl Facts {
         Ok(secret)
     }
 
+    /// The public half of a key pair, which is drawn at the first call.
+    fn public(&self, name: &str) -> Result<String, Error> {
+        let mut read = self.reading();
+        let public = self
+            .secrets
+            .public(name)
+            .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
+        read.public.insert(format!("{name}{}", Secret::PUBLIC), public.clone());
+        Ok(public)
+    }
+
     fn reading(&self) -> MutexGuard<'_, Read> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -241,7 +253,7 @@ pub fn context(renderer: &Arc<Renderer>, view: &View) -> Value {
         "site",
         "host",
         "hosts",
-        "network",
+        "zones",
         "base",
         "self",
         "settings",
@@ -264,7 +276,10 @@ pub fn context(renderer: &Arc<Renderer>, view: &View) -> Value {
             "site" => Ok(site(&renderer.facts)),
             "host" => Ok(host(&renderer.facts, &view.instance.role)),
             "hosts" => Ok(hosts(&renderer.facts)),
-            "network" => Ok(network(&renderer.facts)),
+            "zones" => match view.depth > DEEPEST {
+                true => Err(lost("these records name each other in a circle")),
+                false => zones(&renderer, view.depth).map(Value::from_serialize),
+            },
             "base" => base(&renderer.facts, &view.instance.role),
             "self" => this(&renderer, &view),
             "settings" => settings(&renderer.facts, &view.instance),
@@ -349,14 +364,37 @@ fn host(facts: &Facts, role: &str) -> Value {
             }
         })
         .collect();
+    let routes: Vec<String> = facts
+        .plan
+        .hosts
+        .iter()
+        .filter(|host| host.role == role)
+        .flat_map(|host| &host.routes)
+        .filter(|route| !facts.disabled(&route.service))
+        .map(|route| route.host.clone())
+        .collect();
     minijinja::context! {
         name => role,
         role => role,
-        routes => routes(facts, role),
+        routes => routes,
         fqdn => facts.fqdn(role),
         address => facts.address(role),
         firewall => firewall,
     }
+}
+
+/// Every host that has an address, in plan order.
+fn hosts(facts: &Facts) -> Value {
+    let known = facts.plan.hosts.iter().map(|host| host.role.as_str());
+    let known = known.filter(|role| !facts.address(role).is_empty());
+    let hosts = known.map(|role| {
+        minijinja::context! {
+            role => role,
+            fqdn => facts.fqdn(role),
+            address => facts.address(role),
+        }
+    });
+    hosts.collect()
 }
 
 fn base(facts: &Facts, role: &str) -> Result<Value, Error> {
@@ -446,12 +484,21 @@ fn settings(facts: &Facts, instance: &Instance) -> Result<Value, Error> {
 
 fn secrets(facts: &Arc<Facts>, instance: &Instance) -> Result<Value, Error> {
     let specs = service(facts, instance)?.secrets.clone();
-    let (facts, instance) = (Arc::clone(facts), instance.clone());
-    Ok(lazy(specs.keys().cloned().collect(), move |name| {
-        let spec = specs.get(name).ok_or_else(|| lost("no such secret"))?;
-        let path = format!("{}/{}/{name}", instance.role, instance.service);
-        facts.secret(&path, spec).map(Value::from)
-    }))
+    let folder = format!("{}/{}", instance.role, instance.service);
+    Ok(drawn(facts, specs, folder))
+}
+
+/// Secrets of a folder, each drawn when it is first read.
+fn drawn(facts: &Arc<Facts>, specs: BTreeMap<String, Secret>, folder: String) -> Value {
+    let facts = Arc::clone(facts);
+    lazy(Secret::names(&specs), move |name| {
+        if let Some(spec) = specs.get(name) {
+            return facts.secret(&format!("{folder}/{name}"), spec).map(Value::from);
+        }
+        let pair = name.strip_suffix(Secret::PUBLIC);
+        let pair = pair.ok_or_else(|| lost("no such secret"))?;
+        facts.public(&format!("{folder}/{pair}")).map(Value::from)
+    })
 }
 
 fn certificates(facts: &Facts, instance: &Instance) -> Result<Value, Error> {
@@ -486,7 +533,7 @@ fn probe(facts: &Arc<Facts>, probing: bool) -> Value {
             Ok(Value::from(format!("{PROBE_ACCOUNT}@{domain}")))
         }
         _ if probing => facts
-            .secret("site/probe", &Secret { length: 32 })
+            .secret("site/probe", &Secret::Password { length: 32 })
             .map(Value::from),
         _ => Err(lost(
             "probe.password is only for probes and for the steps of the directory",

@@ -7,6 +7,7 @@ pub mod context;
 pub mod filters;
 pub mod job;
 pub mod journal;
+pub mod names;
 pub mod places;
 pub mod prober;
 pub mod probes;

@@ -45,7 +45,12 @@ pub fn share(all: &Facts, role: &str) -> Result<Share, ShareError> {
     for job in jobs(&facts) {
         render(&renderer, &job)?;
     }
-    let Read { secrets, people } = facts.has_read();
+    let Read {
+        mut secrets,
+        public,
+        people,
+    } = facts.has_read();
+    secrets.extend(public);
     let mut site = all.site.clone();
     site.network.retain(|of, _| of == role);
     for person in &mut site.people {
@@ -67,11 +72,11 @@ fn render(renderer: &Arc<Renderer>, job: &Job) -> Result<(), RenderError> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub(super) mod tests {
+pub(in crate::bringup) mod tests {
     use super::*;
     use crate::bringup::places::Places;
     use crate::plan::Plan;
-    use crate::profile::{Source, Stack};
+    use crate::profile::{Action, Record, Secret, Source, Stack, Zones};
     use crate::site::{Network, Organisation, Person};
     use std::path::Path;
 
@@ -260,6 +265,64 @@ services = ["data", "people", "app"]
         assert_eq!(all.len(), 3);
         // Told again it is the same.
         assert_eq!(share(&facts, "edge").unwrap(), edge);
+    }
+
+    /// Each `app` signs with a key of its own, and `data` tells everybody which.
+    pub(in crate::bringup) fn signing(home: &Path) -> Facts {
+        let mut facts = three(home);
+        let services = &mut facts.stack.services;
+        let app = services.get_mut("app").unwrap();
+        app.secrets.insert("signing".into(), Secret::Rsa);
+        app.records.push(Record {
+            of: Zones::Mail,
+            name: "{{ self.role }}._domainkey".into(),
+            kind: "TXT".into(),
+            content: "p={{ secrets.signing_public }}".into(),
+        });
+        let Action::File { content, .. } = &mut app.steps[0].action else {
+            panic!("a file");
+        };
+        *content = Some("{{ secrets.signing }}".into());
+        let data = services.get_mut("data").unwrap();
+        let Action::File { content, .. } = &mut data.steps[0].action else {
+            panic!("a file");
+        };
+        *content = Some("{{ zones | tojson }}".into());
+        facts.plan = Plan::new(&facts.stack);
+        let number = |role: &str| match role {
+            "core" => "10.77.0.10",
+            "edge" => "10.77.0.11",
+            _ => "10.77.0.12",
+        };
+        let hosts = facts.plan.hosts.iter();
+        facts.addresses = hosts
+            .map(|host| (host.role.clone(), number(&host.role).to_owned()))
+            .collect();
+        facts
+    }
+
+    #[test]
+    fn who_publishes_keys_is_told_their_public_halves_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let facts = signing(home.path());
+        let core = share(&facts, "core").unwrap();
+        let keys = names(&core);
+        let keys = keys.iter().filter(|name| name.contains("signing"));
+        assert_eq!(
+            keys.collect::<Vec<_>>(),
+            [
+                &"edge/app/signing_public",
+                &"files/app/signing_public"
+            ]
+        );
+        let edge = share(&facts, "edge").unwrap();
+        let key = &edge.secrets["edge/app/signing"];
+        assert!(key.starts_with("-----BEGIN PRIVATE KEY-----\n"), "{key}");
+        assert!(!edge.secrets.contains_key("files/app/signing"));
+        assert_ne!(
+            core.secrets["edge/app/signing_public"],
+            core.secrets["files/app/signing_public"]
+        );
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod out;
 pub mod plan;
 pub mod progress;
 pub mod ps;
+pub mod records;
 pub mod report;
 pub mod setup;
 pub mod ssh;
@@ -87,6 +88,8 @@ pub enum Command {
     Verify(verify::Args),
     /// Say why something is red, and what to do next
     Diagnose(diagnose::Args),
+    /// Print the DNS records that the world must be told, for the registrar
+    Records(records::Args),
     /// What a shell needs to complete commands and options
     Completions(completions::Args),
     /// A manual page, for `man -l -`

@@ -131,6 +131,25 @@ pub const INTERFACES: &[Interface] = &[
         dials: Dials::Consumer,
     },
     Interface {
+        name: "milter",
+        summary: "Signing and checking of mail on its way",
+        parameters: &[ACCOUNT],
+        values: &[
+            must("socket", "`unix:/path` of the filter"),
+            must("selector", "name of the key that signs, below `_domainkey`"),
+        ],
+        same_host: true,
+        dials: Dials::Consumer,
+    },
+    Interface {
+        name: "ntp",
+        summary: "The time",
+        parameters: &[],
+        values: &[HOST, must("address", "address of the time server")],
+        same_host: false,
+        dials: Dials::Consumer,
+    },
+    Interface {
         name: "postgres",
         summary: "A PostgreSQL database and the role that owns it",
         parameters: &[

@@ -168,6 +168,9 @@ pub struct Service {
     pub settings: BTreeMap<String, Setting>,
     /// Secrets made on the host.
     pub secrets: BTreeMap<String, Secret>,
+    /// DNS records it wants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<Record>,
     /// Certificates issued by the site CA.
     pub certificates: BTreeMap<String, Certificate>,
     /// Ports it listens on.
@@ -222,11 +225,63 @@ pub enum SettingValue {
     Text(String),
 }
 
-/// A random secret, drawn on the host from `[A-Za-z0-9]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Secret {
-    /// Characters; 32 is about 190 bits.
-    pub length: u32,
+/// A secret, drawn on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Secret {
+    /// Random characters of `[A-Za-z0-9]`.
+    Password {
+        /// Characters; 32 is about 190 bits.
+        length: u32,
+    },
+    /// A private RSA key of 2,048 bits, PKCS #8 in PEM (RFC 5958, RFC 7468). Its public half is
+    /// no secret and has a name of its own: `secrets.<name>_public`, the base64 of its
+    /// SubjectPublicKeyInfo (RFC 5280, section 4.1).
+    Rsa,
+}
+
+impl Secret {
+    /// Behind the name of a key pair: its public half.
+    pub const PUBLIC: &str = "_public";
+
+    /// What templates may name, where these are declared.
+    pub fn names(declared: &BTreeMap<String, Secret>) -> Vec<String> {
+        let public = declared
+            .iter()
+            .filter(|(_, secret)| **secret == Secret::Rsa)
+            .map(|(name, _)| format!("{name}{}", Secret::PUBLIC));
+        declared.keys().cloned().chain(public).collect()
+    }
+}
+
+/// A DNS record that a service wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// In which zones.
+    pub of: Zones,
+    /// Name below the zone, `@` for the zone itself; a *template*.
+    pub name: String,
+    /// `A`, `TXT`, …: see [`Record::TYPES`].
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it says; a *template*. The text itself for a TXT record, otherwise as in zone files
+    /// (RFC 1035, section 5.1), where other names are whole and end with a dot.
+    pub content: String,
+}
+
+impl Record {
+    /// Types that can be asked for.
+    pub const TYPES: [&str; 7] = ["A", "AAAA", "CAA", "CNAME", "MX", "SRV", "TXT"];
+}
+
+/// The zones a record is wanted in; templates of the record see each as `item`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Zones {
+    /// That of the first organisation's domain, where the hosts have their names.
+    Hosts,
+    /// Every domain that gets mail.
+    Mail,
 }
 
 /// A leaf certificate.

@@ -2,6 +2,10 @@
 
 use super::durable;
 use crate::profile::Secret;
+use base64::Engine as _;
+use rsa::RsaPrivateKey;
+use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
+use rsa::rand_core::OsRng;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -35,6 +39,9 @@ pub enum SecretError {
     /// Nobody has given it to this host.
     #[error("the lead has not given this host the secret {0}, which none of its tasks should read")]
     NotGiven(String),
+    /// A private key that is none.
+    #[error("secret {0} is no RSA key ({1}); restore it, or remove it to have a new one drawn")]
+    Key(String, String),
     /// A secret file without content.
     #[error("secret {0} is empty; restore it, or remove it to have a new one drawn")]
     Empty(PathBuf),
@@ -82,9 +89,28 @@ impl Secrets {
         if !self.draws {
             return Err(SecretError::NotGiven(name.into()));
         }
-        let secret = draw(spec.length as usize)?;
+        let secret = match spec {
+            Secret::Password { length } => draw(*length as usize)?,
+            Secret::Rsa => draw_key()?,
+        };
         self.store(name, &secret)?;
         Ok(secret)
+    }
+
+    /// The public half of the key pair of this name, as [`Secret::Rsa`] says; the pair is drawn
+    /// first if there is none.
+    pub fn public(&self, name: &str) -> Result<String, SecretError> {
+        let beside = format!("{name}{}", Secret::PUBLIC);
+        if let Some(public) = self.get(&beside)? {
+            return Ok(public);
+        }
+        if !self.draws {
+            return Err(SecretError::NotGiven(beside));
+        }
+        let public = public_half(&self.get_or_create(name, &Secret::Rsa)?)
+            .map_err(|reason| SecretError::Key(name.into(), reason))?;
+        self.store(&beside, &public)?;
+        Ok(public)
     }
 
     /// Keeps a secret that was drawn elsewhere.
@@ -133,6 +159,26 @@ pub fn draw(length: usize) -> Result<String, SecretError> {
     Ok(secret)
 }
 
+/// Size of a key's modulus, bits: what receivers of signed mail must verify (RFC 8301, section
+/// 3.2), and what fits into one DNS answer over UDP.
+const BITS: usize = 2048;
+
+fn draw_key() -> Result<String, SecretError> {
+    let failed = |reason: String| SecretError::Key("to be drawn".into(), reason);
+    let key = RsaPrivateKey::new(&mut OsRng, BITS).map_err(|error| failed(error.to_string()))?;
+    let text = key
+        .to_pkcs8_pem(LineEnding::LF)
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(text.trim_end().to_owned())
+}
+
+fn public_half(private: &str) -> Result<String, String> {
+    let key = RsaPrivateKey::from_pkcs8_pem(private).map_err(|error| error.to_string())?;
+    let der = key.to_public_key().to_public_key_der();
+    let der = der.map_err(|error| error.to_string())?;
+    Ok(base64::engine::general_purpose::STANDARD.encode(der.as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +188,7 @@ mod tests {
     fn a_secret_is_drawn_once_and_only_root_can_read_it() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let secrets = Secrets::open(directory.path().join("secrets")).expect("opened");
-        let spec = Secret { length: 40 };
+        let spec = Secret::Password { length: 40 };
         let name = "office/postgresql/database/roundcube.database/password";
         let first = secrets.get_or_create(name, &spec).expect("drawn");
         assert_eq!(first.len(), 40);
@@ -187,7 +233,7 @@ mod tests {
         let secrets = Secrets::open(directory.path()).expect("opened");
         std::fs::write(directory.path().join("x"), "\n").expect("written");
         let error = secrets
-            .get_or_create("x", &Secret { length: 8 })
+            .get_or_create("x", &Secret::Password { length: 8 })
             .expect_err("refused");
         assert!(
             error

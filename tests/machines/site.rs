@@ -380,7 +380,7 @@ impl Site {
             .expect("after 1970")
             .as_secs();
         self.on_host(&format!(
-            "systemctl stop systemd-timesyncd; date --set @{now}"
+            "systemctl stop chrony; date --set @{now}"
         ));
     }
 

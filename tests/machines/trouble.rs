@@ -161,7 +161,7 @@ pub fn put_later_figures_aside(site: &Site) {
 /// Somebody, or an empty battery, sets the clock.
 fn wrong_clock(site: &Site, date: &str) {
     site.on_host(&format!(
-        "systemctl stop systemd-timesyncd; date --set {date}"
+        "systemctl stop chrony; date --set {date}"
     ));
     let named = if date.starts_with("1980") {
         "muster-agent: the clock says 1980-01-0"
@@ -173,7 +173,7 @@ fn wrong_clock(site: &Site, date: &str) {
     });
     site.saw(&format!("the clock of {date} is named, with what to do"));
     site.set_clock_right();
-    site.on_host("systemctl start systemd-timesyncd");
+    site.on_host("systemctl start chrony");
     if date.starts_with("2040") {
         put_later_figures_aside(site);
     }

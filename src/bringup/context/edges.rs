@@ -1,6 +1,6 @@
 //! What templates see of the graph: values of needs, and the consumer of a grant.
 
-use super::{DEEPEST, Facts, View, lazy, lost, service};
+use super::{DEEPEST, Facts, View, drawn, lazy, lost, service};
 use crate::bringup::render::Renderer;
 use crate::plan::{Integration, relative};
 use crate::profile::Provide;
@@ -127,12 +127,6 @@ pub(super) fn grant(facts: &Arc<Facts>, view: &View) -> Result<Value, Error> {
         relative(&edge.consumer, &edge.provider.role),
         edge.need
     );
-    let facts = Arc::clone(facts);
-    let secrets = lazy(specs.keys().cloned().collect(), move |name| {
-        let spec = specs.get(name).ok_or_else(|| lost("no such secret"))?;
-        facts
-            .secret(&format!("{folder}/{name}"), spec)
-            .map(Value::from)
-    });
+    let secrets = drawn(facts, specs, folder);
     Ok(Value::from(BTreeMap::from([("secrets", secrets)])))
 }

@@ -28,8 +28,11 @@ fn judge(
     found: &[String],
 ) -> Result<String, Refusal> {
     // Names are the same in capitals and small letters, with a final dot and without.
-    let wanted = wanted.trim_end_matches('.');
-    if found.iter().any(|one| one.eq_ignore_ascii_case(wanted)) {
+    let same = |one: &String| match kind {
+        "TXT" => one == wanted,
+        _ => one.eq_ignore_ascii_case(wanted.trim_end_matches('.')),
+    };
+    if found.iter().any(same) {
         return Ok(format!("{server}: {kind} of {name} is {wanted}"));
     }
     Err(Refusal::Other(match found {

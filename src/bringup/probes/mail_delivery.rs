@@ -25,20 +25,9 @@ impl Kind for MailDelivery {
         let mark = mark()?;
         let mut session =
             smtp::Session::open(network, with.get("host")?, with.port("port")?, None)?;
-        let domain = from
-            .rsplit_once('@')
-            .map_or("localhost", |(_, domain)| domain);
-        let message = format!(
-            "From: <{from}>\nTo: <{to}>\nSubject: {mark}\nMessage-ID: <{mark}@{domain}>\n\
-             Date: {}\nAuto-Submitted: auto-generated\n\nA probe; it is deleted at once.\n",
-            jiff::fmt::rfc2822::to_string(
-                &jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC)
-            )
-            .unwrap_or_default()
-        );
-        session.send(from, to, &message)?;
+        session.send(from, to, &letter(from, to, &mark))?;
         session.quit();
-        let took = arrives(with, network, &mark)?;
+        let ((), took) = arrives(with, network, &mark, |_, _| Ok(()))?;
         Ok(format!(
             "a message to {to} arrived within {:.1} s",
             took.as_secs_f32()
@@ -77,8 +66,27 @@ pub fn mark() -> Result<String, Refusal> {
     Ok(format!("muster-probe-{random}"))
 }
 
-/// Waits for the message with this mark in the mailbox of `user`, and deletes it.
-pub fn arrives(with: &Arguments<'_>, network: &Network, mark: &str) -> Result<Duration, Refusal> {
+/// A message with this mark.
+pub fn letter(from: &str, to: &str, mark: &str) -> String {
+    let domain = from
+        .rsplit_once('@')
+        .map_or("localhost", |(_, domain)| domain);
+    let now = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
+    format!(
+        "From: <{from}>\nTo: <{to}>\nSubject: {mark}\nMessage-ID: <{mark}@{domain}>\n\
+         Date: {}\nAuto-Submitted: auto-generated\n\nA probe; it is deleted at once.\n",
+        jiff::fmt::rfc2822::to_string(&now).unwrap_or_default()
+    )
+}
+
+/// Waits for the message with this mark in the mailbox of `user`, looks at it, and deletes it:
+/// what was seen, and how long it took to arrive.
+pub fn arrives<T>(
+    with: &Arguments<'_>,
+    network: &Network,
+    mark: &str,
+    look: impl FnOnce(&mut imap::Session, &[u32]) -> Result<T, Refusal>,
+) -> Result<(T, Duration), Refusal> {
     let start = Instant::now();
     let user = with.get("user")?;
     let mut session = imap::Session::open(
@@ -93,9 +101,10 @@ pub fn arrives(with: &Arguments<'_>, network: &Network, mark: &str) -> Result<Du
         let found = session.search(HEADER, mark)?;
         if !found.is_empty() {
             let took = start.elapsed();
+            let seen = look(&mut session, &found);
             session.delete(&found)?;
             session.logout();
-            return Ok(took);
+            return Ok((seen?, took));
         }
         if start.elapsed() > PATIENCE {
             let words = format!(

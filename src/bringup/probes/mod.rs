@@ -11,7 +11,9 @@ pub mod http;
 pub mod imap_login;
 pub mod ldap_bind;
 pub mod mail_delivery;
+pub mod mail_signed;
 pub mod metrics;
+pub mod ntp;
 pub mod postgres;
 pub mod prometheus_target;
 pub mod smtp_login;
@@ -37,7 +39,9 @@ pub const KINDS: &[&dyn Kind] = &[
     &imap_login::ImapLogin,
     &ldap_bind::LdapBind,
     &mail_delivery::MailDelivery,
+    &mail_signed::MailSigned,
     &metrics::Metrics,
+    &ntp::Ntp,
     &postgres::Postgres,
     &prometheus_target::PrometheusTarget,
     &smtp_login::SmtpLogin,

@@ -6,10 +6,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub mod datagram;
 pub mod dns;
 pub mod form;
 pub mod http;
 pub mod imap;
+pub mod ntp;
 pub mod smtp;
 pub mod stream;
 

@@ -4,7 +4,7 @@ use super::files::step_lists;
 use crate::profile::interfaces;
 use crate::profile::notes::Notes;
 use crate::profile::problem::{Place, suggest};
-use crate::profile::{Action, Probe, Service, Step};
+use crate::profile::{Action, Probe, Secret, Service, Step};
 
 /// Which names a template may use, beside those of its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,15 @@ pub fn templates_of(service: &Service) -> Vec<Template<'_>> {
         for (index, text) in certificate.names.iter().enumerate() {
             let place = format!("service/{name}/certificates/{key}/names/{index}");
             add(place, text.as_str(), Scope::OWN);
+        }
+    }
+    for (index, record) in service.records.iter().enumerate() {
+        let scope = Scope {
+            item: true,
+            ..Scope::OWN
+        };
+        for (key, text) in [("name", &record.name), ("content", &record.content)] {
+            add(format!("service/{name}/record/{index}/{key}"), text, scope);
         }
     }
     for (need, wanted) in &service.needs {
@@ -266,7 +275,6 @@ const ROOTS: &[&str] = &[
     "host",
     "hosts",
     "needs",
-    "network",
     "probe",
     "route",
     "secrets",
@@ -274,6 +282,7 @@ const ROOTS: &[&str] = &[
     "settings",
     "sha512_crypt",
     "site",
+    "zones",
 ];
 const BUILT_IN: &[&str] = &["range", "dict", "namespace", "debug"];
 
@@ -286,7 +295,7 @@ fn reference(service: &Service, template: &Template<'_>, name: &str, notes: &Not
     let keys = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect::<Vec<String>>();
     let (what, part, known): (&str, &str, Vec<String>) = match parts.as_slice() {
         ["settings", key, ..] => ("setting", key, service.settings.keys().cloned().collect()),
-        ["secrets", key, ..] => ("secret", key, service.secrets.keys().cloned().collect()),
+        ["secrets", key, ..] => ("secret", key, Secret::names(&service.secrets)),
         ["certificates", key] => (
             "certificate",
             key,
@@ -323,7 +332,7 @@ fn reference(service: &Service, template: &Template<'_>, name: &str, notes: &Not
             ("word about the consumer", key, keys(known))
         }
         ["grant", "secrets", key, ..] if grant.is_some() => {
-            let secrets = grant.map(|grant| grant.secrets.keys().cloned().collect());
+            let secrets = grant.map(|grant| Secret::names(&grant.secrets));
             ("secret of the grant", key, secrets.unwrap_or_default())
         }
         [root, ..] => {

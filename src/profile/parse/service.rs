@@ -8,7 +8,8 @@ use crate::profile::names::{is_key, is_name};
 use crate::profile::problem::suggest;
 use crate::profile::reader::{Table, choice};
 use crate::profile::{
-    Certificate, Login, Need, Port, Provide, Scope, Secret, Service, Setting, SettingValue, State,
+    Certificate, Login, Need, Port, Provide, Record, Scope, Secret, Service, Setting,
+    SettingValue, State, Zones,
 };
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ pub fn service(top: &Table<'_>) -> Service {
         "oci",
         "settings",
         "secrets",
+        "record",
         "certificates",
         "port",
         "provides",
@@ -43,6 +45,7 @@ pub fn service(top: &Table<'_>) -> Service {
         state: Vec::new(),
         settings: BTreeMap::new(),
         secrets: secrets(top),
+        records: records(top),
         certificates: certificates(top),
         ports: Vec::new(),
         provides: BTreeMap::new(),
@@ -162,11 +165,55 @@ fn packages(top: &Table<'_>, service: &mut Service) {
 fn secrets(outer: &Table<'_>) -> BTreeMap<String, Secret> {
     let mut secrets = BTreeMap::new();
     for (name, table) in outer.named("secrets", is_key) {
-        let length = table.number("length", 16, 1024).unwrap_or(32);
+        let kind = table.text("kind").unwrap_or_else(|| "password".into());
+        let kinds = [("password", false), ("rsa", true)];
+        let secret = match choice(&table, "kind", &kind, &kinds) {
+            Some(true) => Secret::Rsa,
+            _ => Secret::Password {
+                length: table.number("length", 16, 1024).unwrap_or(32),
+            },
+        };
         table.done();
-        secrets.insert(name, Secret { length });
+        secrets.insert(name, secret);
+    }
+    for (name, _) in secrets.iter().filter(|(_, secret)| **secret == Secret::Rsa) {
+        let public = format!("{name}{}", Secret::PUBLIC);
+        if secrets.contains_key(&public) {
+            outer.problem(
+                "secrets",
+                format!("`{public}` is already the public half of `{name}`"),
+                "templates could not tell them apart".into(),
+                Some("give one of them another name".into()),
+            );
+        }
     }
     secrets
+}
+
+fn records(top: &Table<'_>) -> Vec<Record> {
+    let mut records = Vec::new();
+    for table in top.tables("record") {
+        let of = table.required("of");
+        let zones = [("hosts", Zones::Hosts), ("mail", Zones::Mail)];
+        let of = match of.is_empty() {
+            true => None,
+            false => choice(&table, "of", &of, &zones),
+        };
+        let kind = table.required("type");
+        if !kind.is_empty() {
+            choice(&table, "type", &kind, &Record::TYPES.map(|name| (name, ())));
+        }
+        let name = table.text("name").unwrap_or_else(|| "@".into());
+        let content = table.required("content");
+        table.done();
+        records.push(Record {
+            of: of.unwrap_or(Zones::Hosts),
+            name,
+            kind,
+            content,
+        });
+    }
+    records
 }
 
 fn certificates(top: &Table<'_>) -> BTreeMap<String, Certificate> {

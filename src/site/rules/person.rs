@@ -12,8 +12,10 @@ const PASSWORD_MOST: usize = 128;
 /// Names that a Unix system or the site itself uses for accounts that are no person's.
 const SYSTEM: &[&str] = &[
     "_apt",
+    "_chrony",
     "backup",
     "bin",
+    "bind",
     "daemon",
     "dovecot",
     "dovenull",
@@ -27,6 +29,7 @@ const SYSTEM: &[&str] = &[
     "messagebus",
     "news",
     "nobody",
+    "opendkim",
     "openldap",
     "polkitd",
     "postdrop",

@@ -42,7 +42,7 @@ fn an_emptied_secret_and_a_name_that_is_none_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let secrets = Secrets::open(folder.path().join("secrets")).unwrap();
     let refused = |name: &str| {
-        let error = secrets.get_or_create(name, &Secret { length: 20 });
+        let error = secrets.get_or_create(name, &Secret::Password { length: 20 });
         error.unwrap_err().to_string()
     };
     assert_eq!(

@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Longest message that is sent or taken: one packet of a card with the usual 1500 bytes.
-pub const MOST: usize = 1400;
+pub use crate::bringup::wire::datagram::MOST;
+
 /// Followed in one name. A name has at most 127 labels.
 const POINTERS: usize = 128;
 /// A name has at most so many bytes.
