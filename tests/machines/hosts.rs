@@ -137,13 +137,17 @@ impl Hosts {
 
     /// What `muster status` or `muster verify` shows on a host, and says beside it.
     pub fn shows(&self, host: &str, command: &str) -> (Value, String) {
+        let shown = self.try_shows(host, command);
+        shown.unwrap_or_else(|said| panic!("{command} on {host}: {said}"))
+    }
+
+    fn try_shows(&self, host: &str, command: &str) -> Result<(Value, String), String> {
         let output = self.run(host, &format!("muster {command} --json"));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let shown = serde_json::from_slice(&output.stdout);
-        (
-            shown.unwrap_or_else(|error| panic!("{error}: {said}")),
-            said,
-        )
+        match serde_json::from_slice(&output.stdout) {
+            Ok(shown) => Ok((shown, said)),
+            Err(error) => Err(format!("{error}: {said}")),
+        }
     }
 
     /// Waits until a host shows the site so.
@@ -161,14 +165,16 @@ impl Hosts {
     ) {
         let began = Instant::now();
         wait(what, limit, || {
-            let (shown, said) = self.shows(host, "status");
-            let all = holds(&shown);
-            if !all {
+            // One that starts does not answer yet.
+            let shown = self.try_shows(host, "status").ok();
+            let Some((_, said)) = shown.filter(|(shown, _)| holds(shown)) else {
                 std::thread::sleep(Duration::from_secs(2));
-            } else if !said.is_empty() {
+                return None;
+            };
+            if !said.is_empty() {
                 self.saw(&format!("{host} adds: {}", said.trim()));
             }
-            all.then_some(())
+            Some(())
         });
         let seconds = began.elapsed().as_secs();
         self.saw(&format!("{host} shows {what} after {seconds} s"));

@@ -47,7 +47,9 @@ fn red(shown: &Value) -> BTreeSet<String> {
 /// the power of each.
 pub fn holds_together() {
     let site = Hosts::new("starter");
-    site.must(&[&UP[..], &["--wait"]].concat());
+    late(&site);
+    parted(&site);
+    site.must(&[&UP[..], &["--wait", "--timeout", "900"]].concat());
     site.saw("both hosts are up");
     let shown: Value =
         serde_json::from_str(&site.must(&["status", "starter", "--json"])).expect("JSON");
@@ -64,7 +66,49 @@ pub fn holds_together() {
     secrets(&site);
     letter(&site);
     cable(&site);
+    full_disk(&site);
     cuts(&site);
+}
+
+/// The edge is switched on when the core has done what it can do alone, and its clock is two
+/// years slow.
+fn late(site: &Hosts) {
+    site.must(&[&UP[..], &["--role", "core"]].concat());
+    site.until_within(LONG, "core", "edge absent, and all else done", |shown| {
+        let waits = shown["hosts"][0]["done"]
+            .as_u64()
+            .map_or(0, |done| done + 1);
+        each(shown, "hosts", "stand") == ["joined", "absent"]
+            && shown["outcome"] == "unfinished"
+            && each(shown, "attention", "task") == ["edge/muster-agent"]
+            && Some(waits) == shown["hosts"][0]["tasks"].as_u64()
+    });
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let then = now.datetime() - jiff::Span::new().years(2);
+    let then = then.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    site.must(&[&UP[..], &["--role", "edge", "--clock", &then]].concat());
+    site.until_within(LONG, "core", "edge joined", |shown| {
+        each(shown, "hosts", "stand") == ["joined", "joined"]
+    });
+    let apart = "test $(date +%s) -gt $(date -d 'last year' +%s)";
+    site.as_root("edge", apart);
+    let log = site.as_root(
+        "edge",
+        "journalctl --no-pager -u muster-agent -g 'the clock was'",
+    );
+    assert!(log.contains("days slow: it is set to the lead's"), "{log}");
+    site.saw("the clock of edge is right");
+}
+
+/// In the middle of the edge's bring-up nothing comes through between the hosts for a minute.
+fn parted(site: &Hosts) {
+    let minute = "nft insert rule inet muster input ip saddr 10.77.0.11 drop; \
+                  nft insert rule inet muster output ip daddr 10.77.0.11 drop || true; \
+                  sleep 60; systemctl restart nftables";
+    site.as_root("core", &format!("systemd-run --quiet sh -c {minute:?}"));
+    let ended = site.try_as_root("edge", "test -e /var/lib/muster/status.json");
+    assert!(ended.is_some(), "edge is at work");
+    site.saw("for a minute the hosts do not hear each other");
 }
 
 /// From the edge, only the ports of the core answer that something there dials.
@@ -151,6 +195,25 @@ fn cable(site: &Hosts) {
     }
     site.as_root("edge", "systemctl restart nftables");
     site.until("edge", "all green again", is_green);
+}
+
+/// The data partition of the database's host is full: the edge shows it, with the reason.
+fn full_disk(site: &Hosts) {
+    site.as_root(
+        "core",
+        "fallocate -l $(df --output=avail -B1 /data | tail -n1) /data/full || true; \
+         dd if=/dev/zero of=/data/full2 bs=4k 2>/dev/null || true; \
+         systemctl restart 'postgresql@*' || true",
+    );
+    site.until("edge", "the disk of core full", |shown| {
+        let attention = shown["attention"].as_array().expect("a list");
+        let mut reasons = attention.iter().filter_map(|one| one["reason"].as_str());
+        shown["outcome"] == "red"
+            && reasons.any(|reason| reason.contains("No space left on device"))
+    });
+    site.as_root("core", "rm -f /data/full /data/full2");
+    site.until_within(LONG, "edge", "all green again", is_green);
+    is_kept(site);
 }
 
 /// Cuts the power of each host in turn, and of both.
