@@ -22,7 +22,7 @@
 mod edges;
 
 use self::edges::{consumer, grant, needs};
-use super::names::zones;
+use super::names::{Zone, zones};
 use super::places::Places;
 use super::render::Renderer;
 use crate::plan::{Integration, Plan};
@@ -278,7 +278,7 @@ pub fn context(renderer: &Arc<Renderer>, view: &View) -> Value {
             "hosts" => Ok(hosts(&renderer.facts)),
             "zones" => match view.depth > DEEPEST {
                 true => Err(lost("these records name each other in a circle")),
-                false => zones(&renderer, view.depth).map(Value::from_serialize),
+                false => zones(&renderer, view.depth).map(|zones| zones.iter().map(zone).collect()),
             },
             "base" => base(&renderer.facts, &view.instance.role),
             "self" => this(&renderer, &view),
@@ -380,6 +380,20 @@ fn host(facts: &Facts, role: &str) -> Value {
         fqdn => facts.fqdn(role),
         address => facts.address(role),
         firewall => firewall,
+    }
+}
+
+fn zone(zone: &Zone) -> Value {
+    let records = zone.records.iter().map(|record| {
+        minijinja::context! {
+            name => &record.name,
+            type => &record.kind,
+            content => &record.content,
+        }
+    });
+    minijinja::context! {
+        name => &zone.name,
+        records => records.collect::<Value>(),
     }
 }
 

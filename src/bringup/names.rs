@@ -7,14 +7,13 @@ use crate::profile::network::pointer;
 use crate::profile::{Instance, Record, Scope, Zones};
 use minijinja::Error;
 use minijinja::value::Value;
-use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// One zone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {
     /// Its name, without a final dot.
     pub name: String,
@@ -23,17 +22,15 @@ pub struct Zone {
 }
 
 /// One record of a zone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Relative to the zone; `@` for the zone itself.
     pub name: String,
     /// `A`, `MX`, …
-    #[serde(rename = "type")]
     pub kind: String,
     /// As in zone files (RFC 1035, section 5.1).
     pub content: String,
     /// The host whose address this is, if that is what the record says.
-    #[serde(skip)]
     pub host: Option<String>,
 }
 

@@ -2,7 +2,6 @@
 
 use super::Refusal;
 use super::datagram::ask;
-use jiff::Timestamp;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
