@@ -3,8 +3,8 @@
 use clap::FromArgMatches;
 use muster::cli::{
     Cli, Command, agent, answers, build, cache, check, completions, console, diagnose, down, fetch,
-    help, image_worker, join, lock, man, out, plan, ps, records, report, setup, ssh, status, up, verify,
-    verify_image,
+    help, image_worker, join, lock, man, out, plan, ps, records, report, setup, ssh, status, up,
+    verify, verify_image,
 };
 use std::process::ExitCode;
 

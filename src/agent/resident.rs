@@ -14,10 +14,16 @@ use crate::plan::Task;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Between two attempts of the same probe.
+/// Between two attempts of the same probe …
 const PROBE_EVERY: Duration = Duration::from_secs(60);
+/// … and of one whose edge leads to another host: what breaks between hosts is to be red within a
+/// minute, and two attempts that wait for an answer take 23 s of it.
+const PROBE_EDGE_EVERY: Duration = Duration::from_secs(30);
+/// Probes at the same time, so that one that waits does not hold up the rest.
+const AT_ONCE: usize = 4;
 /// Between two attempts at tasks that have failed.
 const RETRY_EVERY: Duration = Duration::from_secs(180);
 /// Before each further look at what is red when bring-up ends.
@@ -225,35 +231,74 @@ fn probe_for_ever(view: &View, herald: &Herald) {
             _ => None,
         })
         .collect();
-    let gap = PROBE_EVERY / u32::try_from(tasks.len().max(1)).unwrap_or(1);
+    let plan = &executor.facts().plan;
+    let between = |task: &Task| {
+        let edge = task.integration.and_then(|at| plan.integrations.get(at));
+        edge.is_some_and(|edge| edge.consumer.role != edge.provider.role)
+    };
+    let order = order(&tasks, between);
     loop {
         let round = Instant::now();
-        for (number, task) in tasks.iter().enumerate() {
-            let due = gap * u32::try_from(number).unwrap_or(0);
-            std::thread::sleep(due.saturating_sub(round.elapsed()));
-            let stand = {
-                let reports = executor.board().reports();
-                reports.tasks.get(&task.id).map(|task| task.stand)
-            };
-            match stand {
-                Some(TaskStand::Done | TaskStand::Failed) => {}
-                // Bring-up is at it, or has not come so far.
-                _ => continue,
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some((due, task)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                std::thread::sleep(due.saturating_sub(round.elapsed()));
+                look(view, herald, task);
             }
-            let before = colour(executor, task);
-            if let Ok(report) = executor.prober().watch(task)
-                && before != Some(report.green)
-            {
-                let moment = if report.green {
-                    Moment::Done
-                } else {
-                    Moment::Failed
-                };
-                herald.task(&task.id, moment, &report.words);
-                view.wake().ring(Why::Again);
+        };
+        std::thread::scope(|scope| {
+            let builder = || std::thread::Builder::new().stack_size(STACK);
+            for _ in 1..AT_ONCE {
+                // Where no thread can be had, fewer do it.
+                let _ = builder().spawn_scoped(scope, work);
             }
-        }
+            work();
+        });
         std::thread::sleep(PROBE_EVERY.saturating_sub(round.elapsed()));
+    }
+}
+
+/// When in a round each probe is due: all spread over it, and those between hosts once more in
+/// the other half of it.
+fn order<'a>(tasks: &[&'a Task], between: impl Fn(&Task) -> bool) -> Vec<(Duration, &'a Task)> {
+    let gap = PROBE_EVERY / u32::try_from(tasks.len().max(1)).unwrap_or(u32::MAX);
+    let mut order = Vec::new();
+    for (number, task) in tasks.iter().copied().enumerate() {
+        let due = gap * u32::try_from(number).unwrap_or(0);
+        order.push((due, task));
+        if between(task) {
+            let again = match due < PROBE_EDGE_EVERY {
+                true => due + PROBE_EDGE_EVERY,
+                false => due - PROBE_EDGE_EVERY,
+            };
+            order.push((again, task));
+        }
+    }
+    order.sort_by_key(|(due, _)| *due);
+    order
+}
+
+/// Makes a probe that has been made in bring-up, and tells when its colour changes.
+fn look(view: &View, herald: &Herald, task: &Task) {
+    let executor = view.executor();
+    let stand = {
+        let reports = executor.board().reports();
+        reports.tasks.get(&task.id).map(|task| task.stand)
+    };
+    // Else bring-up is at it, or has not come so far.
+    if !matches!(stand, Some(TaskStand::Done | TaskStand::Failed)) {
+        return;
+    }
+    let before = colour(executor, task);
+    if let Ok(report) = executor.prober().watch(task)
+        && before != Some(report.green)
+    {
+        let moment = match report.green {
+            true => Moment::Done,
+            false => Moment::Failed,
+        };
+        herald.task(&task.id, moment, &report.words);
+        view.wake().ring(Why::Again);
     }
 }
 
@@ -295,4 +340,60 @@ fn write_status(view: &View) {
         }
     };
     trouble::tell(places, words.as_deref());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::TaskKind;
+    use crate::profile::{Instance, Probe};
+    use std::collections::BTreeMap;
+
+    fn probe(id: &str, integration: Option<usize>) -> Task {
+        Task {
+            id: id.to_owned(),
+            phase: 0,
+            instance: Instance {
+                role: "edge".to_owned(),
+                service: "app".to_owned(),
+            },
+            integration,
+            after: Vec::new(),
+            kind: TaskKind::Probe {
+                probe: Probe {
+                    id: id.to_owned(),
+                    probe: "tcp".to_owned(),
+                    with: BTreeMap::new(),
+                },
+            },
+        }
+    }
+
+    #[test]
+    fn edges_between_hosts_are_probed_twice_in_a_round() {
+        let all = [
+            probe("a", None),
+            probe("b", Some(0)),
+            probe("c", None),
+            probe("d", Some(1)),
+        ];
+        let order = order(&all.iter().collect::<Vec<_>>(), |task| {
+            task.integration.is_some()
+        });
+        let order: Vec<(u64, &str)> = order
+            .iter()
+            .map(|(due, task)| (due.as_secs(), task.id.as_str()))
+            .collect();
+        assert_eq!(
+            order,
+            [
+                (0, "a"),
+                (15, "b"),
+                (15, "d"),
+                (30, "c"),
+                (45, "b"),
+                (45, "d")
+            ]
+        );
+    }
 }

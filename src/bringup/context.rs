@@ -177,7 +177,8 @@ impl Facts {
             .secrets
             .public(name)
             .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
-        read.public.insert(format!("{name}{}", Secret::PUBLIC), public.clone());
+        read.public
+            .insert(format!("{name}{}", Secret::PUBLIC), public.clone());
         Ok(public)
     }
 
@@ -507,7 +508,9 @@ fn drawn(facts: &Arc<Facts>, specs: BTreeMap<String, Secret>, folder: String) ->
     let facts = Arc::clone(facts);
     lazy(Secret::names(&specs), move |name| {
         if let Some(spec) = specs.get(name) {
-            return facts.secret(&format!("{folder}/{name}"), spec).map(Value::from);
+            return facts
+                .secret(&format!("{folder}/{name}"), spec)
+                .map(Value::from);
         }
         let pair = name.strip_suffix(Secret::PUBLIC);
         let pair = pair.ok_or_else(|| lost("no such secret"))?;

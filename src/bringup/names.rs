@@ -171,7 +171,10 @@ fn quoted(text: &str) -> String {
             }
         }
     }
-    let strings: Vec<String> = strings.iter().map(|string| format!("\"{string}\"")).collect();
+    let strings: Vec<String> = strings
+        .iter()
+        .map(|string| format!("\"{string}\""))
+        .collect();
     strings.join(" ")
 }
 
@@ -196,10 +199,15 @@ fn reverse(facts: &Facts) -> Option<Zone> {
 /// hosts that anybody may reach, at the address at which they are reached from outside, and what
 /// services want said. Lines of a zone file; those that lack an address are comments.
 pub fn public(facts: &Facts, zones: &[Zone], outside: Option<IpAddr>) -> String {
-    let rules = facts.plan.firewall.iter();
-    let reached: BTreeSet<&str> = rules
-        .filter(|rule| rule.scope == Scope::Public)
-        .map(|rule| rule.role.as_str())
+    // Every host can be logged in to; that is no service to the world.
+    let offers = |instance: &Instance| {
+        let service = facts.stack.services.get(&instance.service);
+        let mut ports = service.iter().flat_map(|service| &service.ports);
+        ports.any(|port| port.scope == Scope::Public)
+    };
+    let reached: BTreeSet<String> = instances(facts)
+        .filter(offers)
+        .map(|instance| instance.role)
         .collect();
     let mut text = String::new();
     let own = facts.stack.network.as_ref();
@@ -232,11 +240,11 @@ pub fn public(facts: &Facts, zones: &[Zone], outside: Option<IpAddr>) -> String 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{public, quoted, zones};
+    use super::{Scope, public, quoted, zones};
     use crate::bringup::render::Renderer;
     use crate::bringup::share::tests::signing;
-    use crate::profile::NetworkPlan;
     use crate::profile::network::Subnet;
+    use crate::profile::{NetworkPlan, Port};
     use std::sync::Arc;
 
     #[test]
@@ -260,11 +268,14 @@ mod tests {
         let organisation = &mut facts.site.organisations[0];
         organisation.mail_domains = vec!["example.org".into(), "example.net".into()];
         facts.site.disabled = vec!["files/app".into()];
-        // In the plan of this site edge is reached by anybody, and core by hosts alone.
-        let mut rule = facts.plan.firewall[0].clone();
-        rule.role = "edge".into();
-        rule.scope = crate::profile::Scope::Public;
-        facts.plan.firewall.push(rule);
+        let app = facts.stack.services.get_mut("app").unwrap();
+        app.ports.push(Port {
+            number: 443,
+            protocol: "tcp".into(),
+            scope: Scope::Public,
+            purpose: "HTTPS".into(),
+            provides: Vec::new(),
+        });
         let facts = Arc::new(facts);
         let zones = zones(&Renderer::new(Arc::clone(&facts)), 0).unwrap();
         let key = facts.secrets.public("edge/app/signing").unwrap();

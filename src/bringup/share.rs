@@ -310,10 +310,7 @@ services = ["data", "people", "app"]
         let keys = keys.iter().filter(|name| name.contains("signing"));
         assert_eq!(
             keys.collect::<Vec<_>>(),
-            [
-                &"edge/app/signing_public",
-                &"files/app/signing_public"
-            ]
+            [&"edge/app/signing_public", &"files/app/signing_public"]
         );
         let edge = share(&facts, "edge").unwrap();
         let key = &edge.secrets["edge/app/signing"];

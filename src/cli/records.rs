@@ -39,7 +39,12 @@ pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
             "this host is not set up: {error}"
         )
     })?;
-    if let Some(lead) = facts.plan.hosts.first().filter(|lead| lead.role != facts.role) {
+    if let Some(lead) = facts
+        .plan
+        .hosts
+        .first()
+        .filter(|lead| lead.role != facts.role)
+    {
         return Err(miette!(
             help = format!("run it on {}", lead.role),
             "this host, {}, is not the lead of its site, and does not know all records",

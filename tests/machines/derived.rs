@@ -22,7 +22,11 @@ pub fn said_of(site: &Hosts) {
         })
         .collect();
     let said = |name, kind| public.get(&(name, kind)).copied();
-    assert_eq!(said("edge.example.org.", "A"), Some("192.0.2.7"), "{printed}");
+    assert_eq!(
+        said("edge.example.org.", "A"),
+        Some("192.0.2.7"),
+        "{printed}"
+    );
     assert_eq!(said("webmail.example.org.", "A"), Some("192.0.2.7"));
     assert_eq!(said("core.example.org.", "A"), None);
     assert_eq!(said("example.org.", "MX"), Some("10 edge.example.org."));
@@ -75,7 +79,11 @@ print(dkim.verify(letter, dnsfunc=txt), asked[0].decode())
     drop(input);
     let output = python.wait_with_output().expect("it ends");
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.trim(), "True muster._domainkey.example.org.", "{letter}");
+    assert_eq!(
+        output.trim(),
+        "True muster._domainkey.example.org.",
+        "{letter}"
+    );
 }
 
 /// When certificates are 61 days old every host gets new ones, and also when they have ended

@@ -379,9 +379,7 @@ impl Site {
             .duration_since(std::time::UNIX_EPOCH)
             .expect("after 1970")
             .as_secs();
-        self.on_host(&format!(
-            "systemctl stop chrony; date --set @{now}"
-        ));
+        self.on_host(&format!("systemctl stop chrony; date --set @{now}"));
     }
 
     /// Waits until all is green in the agent's eyes, and then in those of `muster verify`, which

@@ -80,19 +80,26 @@ pub fn holds_together() {
 fn late(site: &Hosts) {
     site.must(&[&UP[..], &["--role", "core"]].concat());
     // What it needs nobody else for: nine tenths of its tasks, and the directory is proven.
-    site.until_within(LONG, "core", "edge absent, and what core does alone done", |shown| {
-        let count = |key: &str| shown["hosts"][0][key].as_u64().unwrap_or(0);
-        let services = shown["services"].as_array().expect("a list");
-        let green = |id: &str| {
-            let mut all = services.iter();
-            all.any(|one| one["id"] == id && one["colour"] == "green")
-        };
-        each(shown, "hosts", "stand") == ["joined", "absent"]
-            && shown["outcome"] == "unfinished"
-            && each(shown, "attention", "task") == ["edge/muster-agent"]
-            && count("done") * 10 > count("tasks") * 8
-            && ["core/slapd", "core/bind", "core/dovecot"].iter().all(|id| green(id))
-    });
+    site.until_within(
+        LONG,
+        "core",
+        "edge absent, and what core does alone done",
+        |shown| {
+            let count = |key: &str| shown["hosts"][0][key].as_u64().unwrap_or(0);
+            let services = shown["services"].as_array().expect("a list");
+            let green = |id: &str| {
+                let mut all = services.iter();
+                all.any(|one| one["id"] == id && one["colour"] == "green")
+            };
+            each(shown, "hosts", "stand") == ["joined", "absent"]
+                && shown["outcome"] == "unfinished"
+                && each(shown, "attention", "task") == ["edge/muster-agent"]
+                && count("done") * 10 > count("tasks") * 8
+                && ["core/slapd", "core/bind", "core/dovecot"]
+                    .iter()
+                    .all(|id| green(id))
+        },
+    );
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
     let then = now.datetime() - jiff::Span::new().years(2);
     let then = then.strftime("%Y-%m-%dT%H:%M:%S").to_string();

@@ -160,9 +160,7 @@ pub fn put_later_figures_aside(site: &Site) {
 
 /// Somebody, or an empty battery, sets the clock.
 fn wrong_clock(site: &Site, date: &str) {
-    site.on_host(&format!(
-        "systemctl stop chrony; date --set {date}"
-    ));
+    site.on_host(&format!("systemctl stop chrony; date --set {date}"));
     let named = if date.starts_with("1980") {
         "muster-agent: the clock says 1980-01-0"
     } else {

@@ -15,7 +15,7 @@ impl Kind for Dns {
     fn attempt(&self, with: &Arguments<'_>, network: &Network) -> Result<String, Refusal> {
         let (server, name) = (with.get("server")?, with.get("name")?);
         let (kind, wanted) = (with.get("type")?, with.get("answer")?);
-        let found = dns::lookup(network.resolve(server)?, name, kind, network.limit)?;
+        let found = dns::lookup(network.resolve(server)?, name, kind, network.knock())?;
         judge(server, name, kind, wanted, &found)
     }
 }
@@ -28,17 +28,21 @@ fn judge(
     found: &[String],
 ) -> Result<String, Refusal> {
     // Names are the same in capitals and small letters, with a final dot and without.
+    let bare = match kind {
+        "TXT" => wanted,
+        _ => wanted.trim_end_matches('.'),
+    };
     let same = |one: &String| match kind {
-        "TXT" => one == wanted,
-        _ => one.eq_ignore_ascii_case(wanted.trim_end_matches('.')),
+        "TXT" => one == bare,
+        _ => one.eq_ignore_ascii_case(bare),
     };
     if found.iter().any(same) {
-        return Ok(format!("{server}: {kind} of {name} is {wanted}"));
+        return Ok(format!("{server}: {kind} of {name} is {bare}"));
     }
     Err(Refusal::Other(match found {
         [] => format!("{server} knows no {kind} of {name}"),
         _ => format!(
-            "{server}: {kind} of {name} is {} instead of {wanted}",
+            "{server}: {kind} of {name} is {} instead of {bare}",
             found.join(", ")
         ),
     }))

@@ -21,14 +21,17 @@ impl Kind for MailSigned {
         let (domain, selector) = (with.get("domain")?, with.get("selector")?);
         let mark = mark()?;
         let name = Some(with.get("name")?);
-        let mut session = smtp::Session::open(network, with.get("host")?, with.port("port")?, name)?;
+        let mut session =
+            smtp::Session::open(network, with.get("host")?, with.port("port")?, name)?;
         session.login(with.get("user")?, with.get("password")?)?;
         session.send(from, to, &letter(from, to, &mark))?;
         session.quit();
         let (signed, took) = arrives(with, network, &mark, |mailbox, found| {
             let by = mailbox.search(HEADER, &format!("d={domain};"))?;
             let key = mailbox.search(HEADER, &format!("s={selector};"))?;
-            Ok(found.iter().all(|one| by.contains(one) && key.contains(one)))
+            Ok(found
+                .iter()
+                .all(|one| by.contains(one) && key.contains(one)))
         })?;
         match signed {
             true => Ok(format!(

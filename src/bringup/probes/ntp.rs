@@ -19,7 +19,7 @@ impl Kind for Ntp {
 
     fn attempt(&self, with: &Arguments<'_>, network: &Network) -> Result<String, Refusal> {
         let server = with.get("server")?;
-        judge(server, ask_time(network.resolve(server)?, network.limit)?)
+        judge(server, ask_time(network.resolve(server)?, network.knock())?)
     }
 }
 
@@ -45,7 +45,14 @@ mod tests {
     #[test]
     fn a_clock_that_does_not_agree_is_red() {
         let told = |ahead, delay| {
-            let judged = judge("core", Said { stratum: 10, ahead, delay });
+            let judged = judge(
+                "core",
+                Said {
+                    stratum: 10,
+                    ahead,
+                    delay,
+                },
+            );
             judged.unwrap_or_else(|refusal| format!("red: {refusal}"))
         };
         assert_eq!(

@@ -82,7 +82,15 @@ pub struct Network {
     pub limit: Duration,
 }
 
+/// A computer answers who knocks within a moment, however busy it is: its kernel does.
+const KNOCK: Duration = Duration::from_secs(10);
+
 impl Network {
+    /// How long a connection or an answer of the network itself may take.
+    pub fn knock(&self) -> Duration {
+        self.limit.min(KNOCK)
+    }
+
     /// Where a name is. Names below `localhost` are this machine (RFC 6761 §6.3).
     pub fn resolve(&self, name: &str) -> Result<IpAddr, Refusal> {
         let bare = name.trim_start_matches('[').trim_end_matches(']');

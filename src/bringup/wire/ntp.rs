@@ -117,15 +117,17 @@ mod tests {
         };
         assert_eq!(said, Some(Ok(wanted)));
         let slow = read(&answer(4 << 3 | 4, 1, sent.0, 1.0), sent, now);
-        assert_eq!(slow.and_then(Result::ok).map(|said| said.ahead), Some(-1000.0));
+        assert_eq!(
+            slow.and_then(Result::ok).map(|said| said.ahead),
+            Some(-1000.0)
+        );
     }
 
     #[test]
     fn what_is_no_answer_is_passed_over_and_a_refusal_is_told() {
         let (sent, now) = (Stamp(1000 << 32), Stamp(1002 << 32));
-        let told = |first, stratum, sent_back| {
-            read(&answer(first, stratum, sent_back, 1001.0), sent, now)
-        };
+        let told =
+            |first, stratum, sent_back| read(&answer(first, stratum, sent_back, 1001.0), sent, now);
         // Of a client, to somebody else, and cut off.
         assert_eq!(told(4 << 3 | 3, 1, sent.0), None);
         assert_eq!(told(4 << 3 | 4, 1, 77), None);

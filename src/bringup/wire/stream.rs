@@ -33,7 +33,9 @@ impl Stream {
         let address = SocketAddr::new(network.resolve(host)?, port);
         let seconds = network.limit.as_secs();
         let words = |error: std::io::Error| io_words(&error, &address.to_string(), seconds);
-        let socket = TcpStream::connect_timeout(&address, network.limit).map_err(words)?;
+        let knock = network.knock();
+        let socket = TcpStream::connect_timeout(&address, knock)
+            .map_err(|error| io_words(&error, &address.to_string(), knock.as_secs()))?;
         socket
             .set_read_timeout(Some(network.limit))
             .and_then(|()| socket.set_write_timeout(Some(network.limit)))

@@ -8,8 +8,8 @@ use crate::profile::names::{is_key, is_name};
 use crate::profile::problem::suggest;
 use crate::profile::reader::{Table, choice};
 use crate::profile::{
-    Certificate, Login, Need, Port, Provide, Record, Scope, Secret, Service, Setting,
-    SettingValue, State, Zones,
+    Certificate, Login, Need, Port, Provide, Record, Scope, Secret, Service, Setting, SettingValue,
+    State, Zones,
 };
 use std::collections::BTreeMap;
 
