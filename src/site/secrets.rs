@@ -3,9 +3,11 @@
 use super::durable;
 use crate::profile::Secret;
 use base64::Engine as _;
+use nix::fcntl::{Flock, FlockArg};
 use rsa::RsaPrivateKey;
 use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
 use rsa::rand_core::OsRng;
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -89,6 +91,11 @@ impl Secrets {
         if !self.draws {
             return Err(SecretError::NotGiven(name.into()));
         }
+        // Whoever else wants it now, here or in another process, gets this one.
+        let _alone = self.alone()?;
+        if let Some(secret) = self.get(name)? {
+            return Ok(secret);
+        }
         let secret = match spec {
             Secret::Password { length } => draw(*length as usize)?,
             Secret::Rsa => draw_key()?,
@@ -111,6 +118,16 @@ impl Secrets {
             .map_err(|reason| SecretError::Key(name.into(), reason))?;
         self.store(&beside, &public)?;
         Ok(public)
+    }
+
+    /// Held while one draws.
+    fn alone(&self) -> Result<Flock<File>, SecretError> {
+        let failed = |error| SecretError::Io {
+            path: self.root.clone(),
+            error,
+        };
+        let folder = File::open(&self.root).map_err(failed)?;
+        Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))
     }
 
     /// Keeps a secret that was drawn elsewhere.
@@ -213,6 +230,33 @@ mod tests {
             }
             assert_eq!(mode(above), 0o700, "{}", above.display());
         }
+    }
+
+    #[test]
+    fn whoever_asks_at_the_same_moment_gets_the_same_key() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let all: Vec<(String, String)> = std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        // Each as if it were alone.
+                        let secrets = Secrets::open(directory.path()).expect("opened");
+                        let public = secrets.public("edge/signer/key").expect("drawn");
+                        let key = secrets.get("edge/signer/key").expect("read");
+                        (key.expect("kept"), public)
+                    })
+                })
+                .collect();
+            let each = asking.into_iter();
+            each.map(|one| one.join().expect("answered")).collect()
+        });
+        let (key, public) = &all[0];
+        assert!(all.iter().all(|one| one == &all[0]), "{all:?}");
+        assert_eq!(public_half(key).as_ref(), Ok(public));
+        assert!(
+            public.starts_with("MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A"),
+            "{public}"
+        );
     }
 
     #[test]
