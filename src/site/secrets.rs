@@ -116,7 +116,10 @@ impl Secrets {
         }
         let public = public_half(&self.get_or_create(name, &Secret::Rsa)?)
             .map_err(|reason| SecretError::Key(name.into(), reason))?;
-        self.store(&beside, &public)?;
+        let _alone = self.alone()?;
+        if self.get(&beside)?.is_none() {
+            self.store(&beside, &public)?;
+        }
         Ok(public)
     }
 
