@@ -1,10 +1,10 @@
 //! The host's own configuration, computed from the site and written into the root at every
 //! start: the root is disposable.
 
+use super::networkd::{self, Segment};
 use super::{AgentError, Result, at, write_if_new};
 use crate::bringup::process::Program;
 use crate::plan::Plan;
-use crate::profile::network::{self, mac};
 use crate::site::{Network, Site};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,38 +19,23 @@ pub struct Names {
     pub domain: String,
     /// Leftmost labels of the routes this host answers.
     pub routes: Vec<String>,
-    /// Its card among the hosts of its stack, if there are others.
-    pub card: Option<Card>,
+    /// Where it meets the other hosts of its stack, if there are any.
+    pub segment: Option<Segment>,
     /// Name and address of the other hosts.
     pub others: Vec<(String, IpAddr)>,
-}
-
-/// A card in the network of the hosts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Card {
-    /// Hardware address.
-    pub mac: String,
-    /// Address with the length of the network.
-    pub address: String,
 }
 
 impl Names {
     /// Those of a role's host, from the plan and the answers.
     pub fn of(plan: &Plan, role: &str, domain: &str) -> Names {
         let own = plan.hosts.iter().find(|host| host.role == role);
-        let card = own
-            .and_then(|host| host.address.clone())
-            .map(|address| Card {
-                mac: mac(&plan.stack, role, network::Card::Hosts),
-                address,
-            });
         let routes = own.into_iter().flat_map(|host| &host.routes);
         let others = addresses(plan).into_iter();
         Names {
             host: role.to_owned(),
             domain: domain.to_owned(),
             routes: routes.map(|route| route.host.clone()).collect(),
-            card,
+            segment: own.and_then(|host| Segment::of(&plan.stack, host)),
             others: others.filter(|(host, _)| host != role).collect(),
         }
     }
@@ -92,10 +77,7 @@ pub fn files(site: &Site, names: &Names) -> Vec<HostFile> {
     let mut files = vec![
         file("etc/hostname", format!("{}\n", names.host)),
         file("etc/hosts", hosts(network, names)),
-        file(
-            "etc/systemd/network/10-muster.network",
-            networkd(network, &names.domain),
-        ),
+        networkd::outside(network, &names.domain),
         file("etc/timezone", format!("{}\n", site.timezone)),
         file(
             "etc/ssh/sshd_config.d/10-muster.conf",
@@ -105,16 +87,7 @@ pub fn files(site: &Site, names: &Names) -> Vec<HostFile> {
             ),
         ),
     ];
-    if let Some(Card { mac, address }) = &names.card {
-        // Before the other one, which takes every card.
-        files.push(file(
-            "etc/systemd/network/05-muster-hosts.network",
-            format!(
-                "[Match]\nMACAddress={mac}\n\n[Network]\nAddress={address}\n\
-                 IPv6AcceptRA=no\nLLMNR=no\nMulticastDNS=no\n"
-            ),
-        ));
-    }
+    files.extend(names.segment.iter().flat_map(Segment::files));
     files
 }
 
@@ -129,9 +102,9 @@ fn keyboard_file(layout: &str) -> String {
 
 fn hosts(network: &Network, names: &Names) -> String {
     // Debian's 127.0.1.1 for a host whose address may change.
-    let address = match (&names.card, network) {
+    let address = match (&names.segment, network) {
         // As the other hosts know it.
-        (Some(card), _) => &card.address,
+        (Some(segment), _) => &segment.address,
         (None, Network::Dhcp {}) => "127.0.1.1",
         (None, Network::Static { address, .. }) => address,
     };
@@ -152,35 +125,6 @@ fn hosts(network: &Network, names: &Names) -> String {
     }
     text.push_str("::1 localhost ip6-localhost ip6-loopback\n");
     text.push_str("ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n");
-    text
-}
-
-/// systemd.network(5). Without a MAC in the answers every wired port that Linux names by
-/// its place is ours.
-fn networkd(network: &Network, domain: &str) -> String {
-    let mut text = String::from("[Match]\nType=ether\nName=en* eth*\n\n[Network]\n");
-    match network {
-        Network::Dhcp {} => text.push_str("DHCP=yes\n"),
-        Network::Static {
-            address,
-            gateway,
-            dns,
-        } => {
-            text.push_str(&format!("Address={address}\n"));
-            if let Some(gateway) = gateway {
-                text.push_str(&format!("Gateway={gateway}\n"));
-            }
-            for server in dns {
-                text.push_str(&format!("DNS={server}\n"));
-            }
-            text.push_str(&format!("Domains={domain}\n"));
-        }
-    }
-    text.push_str("LLMNR=no\nMulticastDNS=no\n");
-    if matches!(network, Network::Dhcp {}) {
-        // The host name is the site's; the lease follows the card, not the installation.
-        text.push_str("\n[DHCPv4]\nClientIdentifier=mac\nUseHostname=no\n");
-    }
     text
 }
 
@@ -277,7 +221,7 @@ mod tests {
             host: "office".into(),
             domain: "example.org".into(),
             routes: vec!["webmail".into()],
-            card: None,
+            segment: None,
             others: Vec::new(),
         };
         let files = files(site, &names);
@@ -325,13 +269,15 @@ mod tests {
     }
 
     #[test]
-    fn a_host_among_others_has_a_card_for_them_and_knows_their_names() {
+    fn a_host_among_others_has_an_address_for_them_and_knows_their_names() {
         let names = Names {
             host: "edge".into(),
             domain: "example.org".into(),
             routes: vec!["webmail".into()],
-            card: Some(Card {
-                mac: "52:54:00:0a:0b:0c".into(),
+            segment: Some(Segment {
+                macs: vec!["52:54:00:0a:0b:0c".into()],
+                bond: None,
+                vlan: None,
                 address: "10.77.0.11/24".into(),
             }),
             others: vec![("core".into(), [10, 77, 0, 10].into())],
@@ -348,11 +294,8 @@ mod tests {
              ::1 localhost ip6-localhost ip6-loopback\n\
              ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
         );
-        assert_eq!(
-            content("etc/systemd/network/05-muster-hosts.network"),
-            "[Match]\nMACAddress=52:54:00:0a:0b:0c\n\n[Network]\nAddress=10.77.0.11/24\n\
-             IPv6AcceptRA=no\nLLMNR=no\nMulticastDNS=no\n"
-        );
+        let own = content("etc/systemd/network/05-muster-hosts.network");
+        assert!(own.contains("[Network]\nAddress=10.77.0.11/24\n"), "{own}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod join;
 pub mod lead;
 pub mod member;
 pub mod mesh;
+pub mod networkd;
 pub mod partition;
 pub mod reception;
 pub mod resident;

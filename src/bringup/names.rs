@@ -243,8 +243,8 @@ mod tests {
     use super::{Scope, public, quoted, zones};
     use crate::bringup::render::Renderer;
     use crate::bringup::share::tests::signing;
-    use crate::profile::network::Subnet;
-    use crate::profile::{NetworkPlan, Port};
+    use crate::profile::Port;
+    use crate::profile::network::{NetworkPlan, Subnet};
     use std::sync::Arc;
 
     #[test]
@@ -264,6 +264,7 @@ mod tests {
         let mut facts = signing(home.path());
         facts.stack.network = Some(NetworkPlan {
             hosts: Subnet::parse("10.77.0.0/24").unwrap(),
+            vlan: None,
         });
         let organisation = &mut facts.site.organisations[0];
         organisation.mail_domains = vec!["example.org".into(), "example.net".into()];

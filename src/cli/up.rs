@@ -369,7 +369,7 @@ fn spec(
             })
             .collect(),
         routes: routes.iter().map(|route| route.host.clone()).collect(),
-        segment: stack.network.is_some(),
+        segment: stack.network.as_ref().map_or(0, |_| role.cards()),
         inside: stack.network.is_some() && !role.outside,
     }
 }

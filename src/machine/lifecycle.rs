@@ -184,7 +184,7 @@ mod tests {
                     purpose: "https".into(),
                 }],
                 routes: vec!["webmail".into()],
-                segment: true,
+                segment: 1,
                 inside: true,
             }]
         }

@@ -30,8 +30,8 @@ pub struct Spec {
     pub ports: Vec<PublicPort>,
     /// Leftmost labels of its routes.
     pub routes: Vec<String>,
-    /// Whether it meets the other hosts of its stack.
-    pub segment: bool,
+    /// How many cards it has where it meets the other hosts of its stack; none where it does not.
+    pub segment: u8,
     /// Whether it reaches nobody else.
     pub inside: bool,
 }
@@ -120,7 +120,7 @@ pub struct Machine {
     pub run: Option<Run>,
 }
 
-/// The network between the machines of a stack, and a machine's card in it.
+/// The network between the machines of a stack, and a machine's cards in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Segment {
@@ -130,6 +130,9 @@ pub struct Segment {
     pub port: u16,
     /// MAC address of the card.
     pub mac: String,
+    /// MAC addresses of further cards, which the host bonds with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bonded: Vec<String>,
 }
 
 /// The image a disk is laid over. Its bits must never change under the disk.

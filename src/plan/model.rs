@@ -1,6 +1,7 @@
 //! The plan: plain data computed from the stack alone. Values of one site (answers,
 //! addresses, secrets) are filled in on the host when a task is rendered.
 
+use crate::profile::network::Bond;
 use crate::profile::{Action, Effect, Instance, Probe, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,6 +35,12 @@ pub struct Host {
     /// Its address among the hosts, with the length of their network; none in a stack of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// The VLAN in which it has that address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+    /// The cards with which it has that address, where it is not one alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bond: Option<Bond>,
     /// Services in start order.
     pub services: Vec<String>,
     /// State paths: those of the base and of the services, sorted, none inside another.

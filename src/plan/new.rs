@@ -57,6 +57,8 @@ fn host(stack: &Stack, role: &Role) -> Host {
             .as_ref()
             .zip(role.address)
             .and_then(|(network, number)| network.hosts.interface(number)),
+        vlan: stack.network.as_ref().and_then(|network| network.vlan),
+        bond: role.bond,
         services: role.services.clone(),
         state,
         routes: routes(stack, role),

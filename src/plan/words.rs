@@ -1,6 +1,7 @@
 //! The plan in words that can be read aloud.
 
 use super::{Integration, Plan, TaskKind};
+use crate::profile::network::Bond;
 use crate::profile::{Instance, Scope, Stack, probe_kinds};
 use std::fmt::Write as _;
 
@@ -31,7 +32,16 @@ fn hosts(stack: &Stack, plan: &Plan, text: &mut String) {
             host.role, host.base
         );
         if let Some(address) = &host.address {
-            let _ = writeln!(text, "  {address} among the hosts");
+            let vlan = host.vlan.map(|vlan| format!(", in VLAN {vlan}"));
+            let bond = host.bond.map(|Bond { mode, cards }| {
+                format!(", by {cards} cards bonded in the mode {mode}")
+            });
+            let _ = writeln!(
+                text,
+                "  {address} among the hosts{}{}",
+                vlan.unwrap_or_default(),
+                bond.unwrap_or_default()
+            );
         }
         let width = host.services.iter().map(String::len).max().unwrap_or(0);
         for service in &host.services {

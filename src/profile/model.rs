@@ -5,7 +5,7 @@
 //! what they may name is listed in [`crate::bringup::context`].
 
 use super::artifact::{Artifact, OciImage};
-use super::network::Subnet;
+use super::network::{Bond, NetworkPlan};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -33,13 +33,6 @@ pub struct Stack {
     pub demo: Demo,
 }
 
-/// How the hosts of a stack reach each other.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NetworkPlan {
-    /// Where their addresses are, unless the answers of a site say another network.
-    pub hosts: Subnet,
-}
-
 /// One kind of host: one image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Role {
@@ -61,7 +54,10 @@ pub struct Role {
     /// Number of its host in the network of the hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<u32>,
-    /// Whether its host has a second card, towards everybody else.
+    /// The cards with which its host is in that network, where it is not one alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bond: Option<Bond>,
+    /// Whether its host has a further card, towards everybody else.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outside: bool,
     /// Services in start order as listed.
@@ -74,6 +70,13 @@ pub struct Role {
     pub recommends: bool,
     /// Settings per service that differ from the service's defaults: service → key → value.
     pub settings: BTreeMap<String, BTreeMap<String, SettingValue>>,
+}
+
+impl Role {
+    /// How many cards its host has in the network of the hosts, where there is one.
+    pub fn cards(&self) -> u8 {
+        self.bond.map_or(1, |bond| bond.cards)
+    }
 }
 
 /// A service on a role, written `role/service`.

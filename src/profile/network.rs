@@ -1,9 +1,20 @@
-//! The network between the hosts of a stack: its addresses, and the cards of its hosts.
+//! The network between the hosts of a stack: its addresses, and how the cards of its hosts are
+//! attached to it.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// How the hosts of a stack reach each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkPlan {
+    /// Where their addresses are, unless the answers of a site say another network.
+    pub hosts: Subnet,
+    /// The VLAN whose tag their frames have; without one they have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+}
 
 /// A range of addresses, `10.77.0.0/24` or `fd00:77::/64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,11 +178,65 @@ pub fn pointer(address: IpAddr) -> String {
     }
 }
 
+/// What a VLAN of IEEE 802.1Q may be called by: 0 tags no VLAN, and 4095 is reserved.
+pub const VLANS: std::ops::RangeInclusive<u32> = 1..=4094;
+
+/// Several cards of a host that are used as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bond {
+    /// How their work is shared.
+    pub mode: BondMode,
+    /// How many they are, at least two.
+    pub cards: u8,
+}
+
+/// A mode of Linux' bonding driver (Documentation/networking/bonding.rst), also of `Mode=` in
+/// systemd.netdev(5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BondMode {
+    /// One card works, the others wait until it loses its cable.
+    ActiveBackup,
+    /// LACP: the switch knows of the bond and takes part.
+    #[serde(rename = "802.3ad")]
+    Lacp,
+    /// Frames by turns.
+    BalanceRr,
+    /// Each pair of hosts by one of the cards.
+    BalanceXor,
+    /// Every frame by every card.
+    Broadcast,
+    /// What is sent goes by the card with the least to do.
+    BalanceTlb,
+    /// So does what is received, by ARP.
+    BalanceAlb,
+}
+
+impl BondMode {
+    /// Every mode by the name that the driver gives it.
+    pub const ALL: [(&'static str, BondMode); 7] = [
+        ("active-backup", BondMode::ActiveBackup),
+        ("802.3ad", BondMode::Lacp),
+        ("balance-rr", BondMode::BalanceRr),
+        ("balance-xor", BondMode::BalanceXor),
+        ("broadcast", BondMode::Broadcast),
+        ("balance-tlb", BondMode::BalanceTlb),
+        ("balance-alb", BondMode::BalanceAlb),
+    ];
+}
+
+impl fmt::Display for BondMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(_, mode)| mode == self);
+        f.write_str(name.map_or("", |(name, _)| name))
+    }
+}
+
 /// A card of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Card {
-    /// Towards the other hosts of the stack.
-    Hosts,
+    /// Towards the other hosts of the stack; those of a bond are counted from 0.
+    Hosts(u8),
     /// Towards everybody else.
     Outside,
 }
@@ -182,7 +247,7 @@ pub enum Card {
 pub fn mac(stack: &str, role: &str, card: Card) -> String {
     let number = match card {
         Card::Outside => 0,
-        Card::Hosts => 1,
+        Card::Hosts(index) => 1 + u32::from(index),
     };
     let digest = Sha256::digest(format!("{stack}/{role}/{number}"));
     format!(
@@ -267,14 +332,24 @@ mod tests {
 
     #[test]
     fn each_card_of_each_host_has_an_address_of_its_own() {
-        let one = mac("starter", "core", Card::Hosts);
+        let one = mac("starter", "core", Card::Hosts(0));
         assert!(one.starts_with("52:54:00:") && one.len() == 17, "{one}");
-        assert_eq!(one, mac("starter", "core", Card::Hosts));
+        assert_eq!(one, mac("starter", "core", Card::Hosts(0)));
         let others = [
             mac("starter", "core", Card::Outside),
-            mac("starter", "edge", Card::Hosts),
-            mac("office", "core", Card::Hosts),
+            mac("starter", "core", Card::Hosts(1)),
+            mac("starter", "edge", Card::Hosts(0)),
+            mac("office", "core", Card::Hosts(0)),
         ];
         assert!(!others.contains(&one));
+    }
+
+    #[test]
+    fn a_mode_has_one_name_in_profiles_in_plans_and_on_the_host() {
+        for (name, mode) in BondMode::ALL {
+            assert_eq!(mode.to_string(), name);
+            let json = serde_json::to_string(&mode).unwrap();
+            assert_eq!(json, format!("\"{name}\""));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The machines of a stack of several hosts, started and stopped by the `muster` command.
 
 use crate::site::{MUSTER, wait};
+use muster::machine::qemu::qmp::Qmp;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,6 +116,12 @@ impl Hosts {
             host,
             &format!("echo '{password}' | sudo -S -p '' sh -euc {script}"),
         )
+    }
+
+    /// The control socket of a host's QEMU.
+    pub fn qemu(&self, host: &str) -> Qmp {
+        let socket = self.state().join(host).join("qmp.sock");
+        Qmp::connect(&socket, Duration::from_secs(30)).expect("QEMU answers")
     }
 
     /// Pulls the plug of a host: its QEMU is killed.

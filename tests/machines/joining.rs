@@ -1,7 +1,8 @@
-//! A host that a person lets in, with the code that the lead shows.
+//! A host that a person lets in, with the code that the lead shows: found on the wire first, then
+//! at the address that is typed.
 
 use crate::hosts::Hosts;
-use crate::pair::{UP, pair};
+use crate::pair::{UP, all_green, pair};
 use crate::person::Person;
 use crate::site::wait;
 use std::fs;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 const PASSWORD: &str = "three quiet herons";
 
-/// Of somebody who wants no token: the rest of `[join]` is theirs, too.
+/// Of somebody who wants no token: the rest of `[join]` is theirs, too. Nobody has the address.
 const ANSWERS: &str = r#"
 [organisation]
 name = "Example Company"
@@ -21,7 +22,7 @@ zone = "Etc/UTC"
 [keyboard]
 layout = "us"
 [join]
-address = "10.77.0.10"
+address = "10.77.0.99"
 "#;
 
 /// What a command says to root of [`PASSWORD`]; nothing where it fails.
@@ -34,6 +35,59 @@ fn by_root(pair: &Hosts, host: &str, script: &str) -> Option<String> {
     output.status.success().then_some(said)
 }
 
+const ASKED: &str = "The three words on the lead's screen: ";
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What is on the serial console of a host.
+fn shown(pair: &Hosts, host: &str) -> String {
+    let log = pair.state().join(host).join("serial.log");
+    let bytes = fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The code in what the lead shows.
+fn code(text: &str) -> Option<String> {
+    let rest = text.split("the code:").nth(1)?;
+    Some(rest.lines().next()?.trim().to_owned())
+}
+
+/// What the lead says of joining.
+fn joining(pair: &Hosts) -> String {
+    wait("muster join", PATIENCE, || {
+        by_root(pair, "core", "muster join")
+    })
+}
+
+/// Sits down at the console of the edge, which asks for a code.
+fn sits_down(pair: &Hosts) -> Person {
+    wait("the question on the console of edge", PATIENCE, || {
+        let asks = shown(pair, "edge").contains("Press Enter to begin");
+        asks.then_some(())
+    });
+    let mut person = Person::starts(pair.command(&["console", "pair", "edge"]));
+    person.types("");
+    person
+}
+
+/// Types the right code; the lead is asked about a host at this address, and lets it in.
+fn is_let_in(pair: &Hosts, mut person: Person, address: &str) {
+    person.answers(ASKED, &code(&joining(pair)).expect("a code"));
+    person.reads("The code is right.", PATIENCE);
+    let asks = format!("edge asks to join, from {address}");
+    let said = joining(pair);
+    assert!(said.contains(&asks), "{said}");
+    assert!(shown(pair, "core").contains(&asks));
+    let confirm = "muster join --confirm edge";
+    let said = by_root(pair, "core", confirm).expect("confirmed");
+    let let_in = format!("edge is let in: {address}");
+    assert!(said.starts_with(&let_in), "{said}");
+    person.reads(
+        "This host has joined the site of core and starts now.",
+        PATIENCE,
+    );
+    person.leaves();
+}
+
 pub fn a_person_lets_a_host_join_with_the_code_of_the_lead() {
     let pair = pair();
     let hash = muster::site::password::hash(PASSWORD).expect("hashed");
@@ -43,65 +97,36 @@ pub fn a_person_lets_a_host_join_with_the_code_of_the_lead() {
         [ANSWERS, &admin].concat(),
     )
     .expect("written");
-    let patience = Duration::from_secs(300);
     pair.must(&[&UP[..], &["--answers", "answers.toml"]].concat());
-    let shown = |role: &str| {
-        let log = pair.state().join(role).join("serial.log");
-        let bytes = fs::read(log).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
-    wait("the question on the console of edge", patience, || {
-        shown("edge").contains("Press Enter to begin").then_some(())
-    });
-    let code = |text: &str| {
-        let rest = text.split("the code:").nth(1)?;
-        Some(rest.lines().next()?.trim().to_owned())
-    };
-    let on_screen = wait("the code on the console of core", patience, || {
-        code(&shown("core"))
+    let mut person = sits_down(&pair);
+    let on_screen = wait("the code on the console of core", PATIENCE, || {
+        code(&shown(&pair, "core"))
     });
     pair.saw("the lead shows a code, and edge asks for it");
-    let joining = || by_root(&pair, "core", "muster join");
-    let said = wait("muster join", patience, joining);
+    let said = joining(&pair);
     assert!(
         said.contains("edge has not joined the site of core."),
         "{said}"
     );
-    assert_eq!(code(&said), Some(on_screen));
+    assert_eq!(code(&said).as_ref(), Some(&on_screen));
 
-    let mut person = Person::starts(pair.command(&["console", "pair", "edge"]));
-    person.types("");
-    let asked = "The three words on the lead's screen: ";
-    person.answers(asked, "zoo zoo zooo");
-    person.reads("No: `zooo` is no word of a join code", patience);
-    person.answers(asked, "zoo zoo zoo");
+    person.answers(ASKED, "zoo zoo zooo");
+    person.reads("No: `zooo` is no word of a join code", PATIENCE);
+    person.answers(ASKED, &on_screen);
+    person.reads("No: the lead at 10.77.0.99:7433: ", PATIENCE);
+    person.reads("The lead core is at fe80::", PATIENCE);
+    pair.saw("nobody is where the answers say, and the lead was found on the wire");
+    person.answers(ASKED, "zoo zoo zoo");
     person.reads(
         "No: that is not the code; the lead shows a new one now (4 more",
-        patience,
+        PATIENCE,
     );
-    let said = wait("muster join", patience, joining);
-    person.answers(asked, &code(&said).expect("a code"));
-    person.reads("The code is right.", patience);
-    let said = wait("muster join", patience, joining);
-    assert!(
-        said.contains("edge asks to join, from 10.77.0.11;"),
-        "{said}"
-    );
-    assert!(shown("core").contains("edge asks to join, from 10.77.0.11;"));
-    let confirm = "muster join --confirm edge";
-    let said = by_root(&pair, "core", confirm).expect("confirmed");
-    assert!(
-        said.starts_with("edge is let in: 10.77.0.11, key "),
-        "{said}"
-    );
-    person.reads(
-        "This host has joined the site of core and starts now.",
-        patience,
-    );
-    pair.saw("edge has joined");
-    person.leaves();
+    is_let_in(&pair, person, "fe80::");
+    pair.saw("edge has joined by its link-local address");
     pair.must(&[&UP[..], &["--wait"]].concat());
     pair.saw("both are up");
+    let lead = by_root(&pair, "edge", "cat /var/lib/muster/mesh/lead").expect("kept");
+    assert!(lead.starts_with("fe80::") && lead.contains('%'), "{lead}");
     let said = by_root(&pair, "core", "muster join").expect("shown");
     assert_eq!(said, "All hosts of the site of core have joined.");
     for host in ["core", "edge"] {
@@ -120,10 +145,21 @@ pub fn a_person_lets_a_host_join_with_the_code_of_the_lead() {
         said.contains("edge has not joined the site of core."),
         "{said}"
     );
-    wait("the refusal in the log of edge", patience, || {
+    wait("the refusal in the log of edge", PATIENCE, || {
         let log = by_root(&pair, "edge", "journalctl -u muster-agent")?;
         log.contains("not a member of this site (any more)")
             .then_some(())
     });
     pair.saw("edge was replaced and stays outside");
+
+    // The one that comes in its place is told where the lead is.
+    pair.cut_power("edge");
+    fs::remove_dir_all(pair.state().join("edge")).expect("removed");
+    pair.must(&UP);
+    let mut person = sits_down(&pair);
+    person.answers(ASKED, "10.77.0.10");
+    is_let_in(&pair, person, "10.77.0.11");
+    pair.saw("another edge has joined by its address in the plan");
+    let limit = Duration::from_secs(600);
+    pair.until_within(limit, "core", "all green", all_green);
 }

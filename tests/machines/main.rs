@@ -9,6 +9,7 @@ mod apt;
 #[allow(dead_code)]
 mod archive;
 mod artifacts;
+mod bonded;
 mod browser;
 mod cache;
 mod contents;

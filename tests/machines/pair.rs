@@ -8,7 +8,10 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::Duration;
 
-const STACK: &str = r#"
+/// The stack, with these keys in `[network]` and in each role.
+fn stack(network: &str, role: &str) -> String {
+    format!(
+        r#"
 [stack]
 name = "pair"
 summary = "Two hosts that know each other"
@@ -16,12 +19,14 @@ base = "debian-12"
 
 [network]
 hosts = "10.77.0.0/24"
+{network}
 
 [[role]]
 name = "core"
 summary = "Reaches nobody else"
 memory = 768
 address = 10
+{role}
 services = ["node-exporter"]
 
 [[role]]
@@ -30,6 +35,7 @@ summary = "Reaches others, too"
 memory = 768
 address = 11
 outside = true
+{role}
 services = ["node-exporter"]
 
 [[phase]]
@@ -43,9 +49,12 @@ services = ["node-exporter"]
 "network.mode" = "dhcp"
 "time.zone" = "Etc/UTC"
 "keyboard.layout" = "us"
-"#;
+"#
+    )
+}
 
-fn all_green(shown: &Value) -> bool {
+/// Whether a host shows both as they should be.
+pub fn all_green(shown: &Value) -> bool {
     shown["outcome"] == "green"
         && each(shown, "hosts", "role") == ["core", "edge"]
         && each(shown, "hosts", "outcome") == ["green", "green"]
@@ -54,13 +63,23 @@ fn all_green(shown: &Value) -> bool {
         && each(shown, "services", "colour") == ["green", "green"]
 }
 
-/// The machines of [`STACK`], not there yet.
+/// The machines of the stack, not there yet.
 pub fn pair() -> Hosts {
+    attached("", "")
+}
+
+/// The same with these keys in `[network]` and in each role.
+pub fn attached(network: &str, role: &str) -> Hosts {
     let pair = Hosts::new("pair");
-    let stack = pair.folder().join("pair");
-    fs::create_dir_all(&stack).expect("made");
-    fs::write(stack.join("stack.toml"), STACK).expect("written");
+    let folder = pair.folder().join("pair");
+    fs::create_dir_all(&folder).expect("made");
+    fs::write(folder.join("stack.toml"), stack(network, role)).expect("written");
     pair
+}
+
+/// Asks a host's sshd for the words with which it begins, `SSH-2.0`.
+pub fn greeting(host: &str) -> String {
+    format!("timeout 20 bash -c 'exec 3<>/dev/tcp/{host}/22; head -c 7 <&3'")
 }
 
 /// `up` of it.
@@ -78,9 +97,6 @@ pub fn hosts_reach_each_other_by_name() {
     pair.must(&[&UP[..], &["--wait"]].concat());
     pair.saw("both are up");
 
-    // The words with which sshd of the other host begins.
-    let greeting =
-        |host: &str| format!("timeout 20 bash -c 'exec 3<>/dev/tcp/{host}/22; head -c 7 <&3'");
     for (from, to, address) in [
         ("core", "edge", "10.77.0.11"),
         ("edge", "core", "10.77.0.10"),

@@ -2,7 +2,7 @@
 
 use crate::site::{Site, UP, wait};
 use crate::trouble::put_later_figures_aside;
-use crate::{joining, mishaps, network, pair, starter};
+use crate::{bonded, joining, mishaps, network, pair, starter};
 use std::time::Duration;
 
 #[test]
@@ -74,6 +74,11 @@ fn builds_on_twenty_full_disks_are_refused_in_words_and_leave_nothing_half_made(
 #[test]
 fn two_hosts_of_a_stack_reach_each_other_by_name_and_only_one_the_outside() {
     pair::hosts_reach_each_other_by_name();
+}
+
+#[test]
+fn two_hosts_meet_in_a_vlan_over_bonded_cards_and_lose_a_cable() {
+    bonded::hosts_meet_in_a_vlan_over_bonds();
 }
 
 #[test]

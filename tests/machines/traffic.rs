@@ -69,7 +69,7 @@ struct Sent {
 
 /// The packets of a file as libpcap writes it: a header of 24 bytes, then 16 bytes before each
 /// packet, of which the third word is its length.
-fn packets(file: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn packets(file: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = &file[24..];
     std::iter::from_fn(move || {
         let length = u32::from_le_bytes(rest.get(8..12)?.try_into().ok()?) as usize;

@@ -334,6 +334,7 @@ pub fn stack(base: Base, packages: &[&str]) -> Stack {
             cpus: 1,
             disk: 2048,
             address: None,
+            bond: None,
             outside: false,
             services: vec![],
             optional: vec![],

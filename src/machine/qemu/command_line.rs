@@ -103,18 +103,28 @@ pub fn arguments(
     );
 
     if let Some(segment) = &machine.segment {
-        let Segment { group, port, mac } = segment;
-        words.pair(
-            "-netdev",
-            format!(
-                "socket,id=hosts,mcast={group}:{port},localaddr={}",
-                network.network.listen
-            ),
-        );
-        words.pair(
-            "-device",
-            format!("{},netdev=hosts,mac={mac},romfile=", devices.network),
-        );
+        let Segment { group, port, .. } = segment;
+        for (index, mac) in [&segment.mac]
+            .into_iter()
+            .chain(&segment.bonded)
+            .enumerate()
+        {
+            let id = match index {
+                0 => "hosts".to_owned(),
+                _ => format!("hosts{}", index + 1),
+            };
+            words.pair(
+                "-netdev",
+                format!(
+                    "socket,id={id},mcast={group}:{port},localaddr={}",
+                    network.network.listen
+                ),
+            );
+            words.pair(
+                "-device",
+                format!("{},netdev={id},mac={mac},romfile=", devices.network),
+            );
+        }
     }
 
     words.pair("-object", "rng-random,id=random,filename=/dev/urandom");
@@ -294,12 +304,13 @@ mod tests {
     }
 
     #[test]
-    fn a_host_among_others_has_a_card_for_them() {
+    fn a_host_among_others_has_cards_for_them() {
         let mut machine = sample();
         machine.segment = Some(Segment {
             group: [239, 1, 2, 3].into(),
             port: 20_001,
             mac: "52:54:00:0a:0b:0c".into(),
+            bonded: vec!["52:54:00:0d:0e:0f".into()],
         });
         machine.inside = true;
         let words = arguments(
@@ -318,6 +329,8 @@ mod tests {
         for wanted in [
             "socket,id=hosts,mcast=239.1.2.3:20001,localaddr=127.0.0.1",
             "virtio-net-pci,netdev=hosts,mac=52:54:00:0a:0b:0c,romfile=",
+            "socket,id=hosts2,mcast=239.1.2.3:20001,localaddr=127.0.0.1",
+            "virtio-net-pci,netdev=hosts2,mac=52:54:00:0d:0e:0f,romfile=",
         ] {
             assert!(words.contains(&wanted), "{wanted} is not in {words:?}");
         }

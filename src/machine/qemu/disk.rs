@@ -176,7 +176,7 @@ mod tests {
             boot,
             ports: Vec::new(),
             routes: Vec::new(),
-            segment: false,
+            segment: 0,
             inside: false,
         }
     }

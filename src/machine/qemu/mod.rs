@@ -256,15 +256,18 @@ fn unanswered(machine: &Machine) -> impl Fn(std::io::Error) -> MachineError {
 
 /// Where the hosts of a stack meet: a multicast group on the loopback interface, which anybody
 /// may join without a privilege and no process has to keep up (RFC 2365: administratively
-/// scoped). The same for the same user, folder and stack.
-fn segment(folder: &Folder, role: &str) -> Segment {
+/// scoped). The same for the same user, folder and stack. All cards of a machine are in it, as
+/// on one switch; none where it has no `cards` there.
+fn segment(folder: &Folder, role: &str, cards: u8) -> Option<Segment> {
     let user = nix::unistd::getuid();
     let digest = Sha256::digest(format!("{user}:{}", folder.path().display()));
-    Segment {
+    let mut cards = (0..cards).map(|index| mac(folder.stack(), role, Card::Hosts(index)));
+    Some(Segment {
         group: [239, digest[0], digest[1], digest[2]].into(),
         port: 20_000 + u16::from_be_bytes([digest[3], digest[4]]) % 10_000,
-        mac: mac(folder.stack(), role, Card::Hosts),
-    }
+        mac: cards.next()?,
+        bonded: cards.collect(),
+    })
 }
 
 /// A random UUID, version 4.
@@ -315,7 +318,7 @@ impl Backend for Qemu {
             order: spec.order,
             uuid: uuid()?,
             mac: mac(&spec.stack, &spec.role, Card::Outside),
-            segment: spec.segment.then(|| segment(folder, &spec.role)),
+            segment: segment(folder, &spec.role, spec.segment),
             inside: spec.inside,
             memory: spec.memory,
             cpus: spec.cpus,
@@ -472,17 +475,26 @@ mod tests {
     fn the_hosts_of_a_stack_meet_in_a_group_of_their_own() {
         let home = tempfile::tempdir().unwrap();
         let folder = |stack: &str| Folder::new(home.path(), stack);
-        let core = segment(&folder("office"), "core");
-        let edge = segment(&folder("office"), "edge");
+        let core = segment(&folder("office"), "core", 1).unwrap();
+        let edge = segment(&folder("office"), "edge", 2).unwrap();
         assert_eq!((core.group, core.port), (edge.group, edge.port));
         assert_ne!(core.mac, edge.mac);
         assert!(core.group.is_multicast() && (20_000..30_000).contains(&core.port));
         for other in [
-            segment(&folder("starter"), "core"),
-            segment(&Folder::new(&home.path().join("other"), "office"), "core"),
+            segment(&folder("starter"), "core", 1).unwrap(),
+            segment(
+                &Folder::new(&home.path().join("other"), "office"),
+                "core",
+                1,
+            )
+            .unwrap(),
         ] {
             assert_ne!((core.group, core.port), (other.group, other.port));
         }
+        assert_eq!(core.bonded, [""; 0]);
+        assert_eq!(edge.bonded.len(), 1);
+        assert_ne!(edge.bonded[0], edge.mac);
+        assert_eq!(segment(&folder("office"), "core", 0), None);
     }
 
     #[test]

@@ -81,6 +81,14 @@ fn addresses(stack: &Stack, notes: &Notes) {
         let problem = |key: &str, what: String, why: String, hint: Option<String>| {
             notes.problem(&format!("{path}/{key}"), what, why, hint);
         };
+        if stack.network.is_none() && role.bond.is_some() {
+            problem(
+                "bond",
+                format!("the role `{}` bonds cards in no network", role.name),
+                "the stack has no [network]; it is there that its host has several cards".into(),
+                Some("add [network] with hosts = \"10.77.0.0/24\"".into()),
+            );
+        }
         let (network, number) = match (&stack.network, role.address) {
             (Some(network), Some(number)) => (network, number),
             (Some(network), None) => {

@@ -1,9 +1,9 @@
 //! `stacks/<name>/stack.toml`.
 
 use crate::profile::names::is_name;
-use crate::profile::network::Subnet;
-use crate::profile::reader::Table;
-use crate::profile::{Demo, NetworkPlan, Phase, Role, SettingValue};
+use crate::profile::network::{Bond, BondMode, NetworkPlan, Subnet, VLANS};
+use crate::profile::reader::{Table, choice};
+use crate::profile::{Demo, Phase, Role, SettingValue};
 use std::collections::BTreeMap;
 
 /// A stack as written: names in it are not yet resolved.
@@ -81,9 +81,11 @@ pub fn stack(top: &Table<'_>) -> Written {
 
 fn network(table: &Table<'_>) -> Option<NetworkPlan> {
     let text = table.required("hosts");
+    let vlan = table.number("vlan", *VLANS.start(), *VLANS.end());
+    let vlan = vlan.and_then(|vlan| u16::try_from(vlan).ok());
     table.done();
     match Subnet::parse(&text) {
-        Ok(hosts) => Some(NetworkPlan { hosts }),
+        Ok(hosts) => Some(NetworkPlan { hosts, vlan }),
         Err(error) => {
             if !text.is_empty() {
                 table.problem(
@@ -96,6 +98,40 @@ fn network(table: &Table<'_>) -> Option<NetworkPlan> {
             None
         }
     }
+}
+
+/// How many cards a bond may have; no server of the day has more in one network.
+const BONDED: std::ops::RangeInclusive<u32> = 2..=8;
+
+fn bond(table: &Table<'_>) -> Option<Bond> {
+    let mode = table.required("mode");
+    // What is missing has been said.
+    let mode = match mode.is_empty() {
+        true => None,
+        false => choice(table, "mode", &mode, &BondMode::ALL),
+    };
+    let cards = table.number("cards", 0, u32::MAX);
+    let cards = cards.unwrap_or(*BONDED.start());
+    if !BONDED.contains(&cards) {
+        let (what, hint) = match cards {
+            0 => ("a bond of no card".to_owned(), None),
+            1 => (
+                "a bond of one card".to_owned(),
+                Some("a host with one card needs no `bond`: leave it out".to_owned()),
+            ),
+            _ => (format!("a bond of {cards} cards"), None),
+        };
+        let (least, most) = (BONDED.start(), BONDED.end());
+        table.problem(
+            "cards",
+            what,
+            format!("it has {least} to {most} of them"),
+            hint,
+        );
+    }
+    table.done();
+    let cards = u8::try_from(cards).ok()?;
+    mode.map(|mode| Bond { mode, cards })
 }
 
 fn role(table: &Table<'_>) -> Role {
@@ -120,6 +156,7 @@ fn role(table: &Table<'_>) -> Role {
         cpus: table.number("cpus", 1, 1024).unwrap_or(1),
         disk: table.number("disk", 512, 1 << 30).unwrap_or(8192),
         address: table.number("address", 1, u32::MAX),
+        bond: table.table("bond").as_ref().and_then(bond),
         outside: table.flag("outside"),
         services: table.texts("services"),
         optional: table.texts("optional"),
