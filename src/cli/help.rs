@@ -30,8 +30,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Host",
         &[
-            "setup", "join", "status", "verify", "diagnose", "company", "replace", "promote",
-            "upgrade", "backup", "restore",
+            "setup", "join", "status", "verify", "diagnose", "company", "replace", "recovery",
+            "promote", "upgrade", "backup", "restore",
         ],
     ),
     ("Both", &["completions", "man"]),
