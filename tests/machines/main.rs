@@ -14,6 +14,7 @@ mod cache;
 mod contents;
 mod cuts;
 mod deb;
+mod deputy;
 mod disk;
 mod excluded;
 mod faults;

@@ -56,10 +56,16 @@ fn all_green(shown: &Value) -> bool {
 
 /// The machines of [`STACK`], not there yet.
 pub fn pair() -> Hosts {
+    pair_with("")
+}
+
+/// The same with more lines in `[stack]`.
+pub fn pair_with(lines: &str) -> Hosts {
     let pair = Hosts::new("pair");
     let stack = pair.folder().join("pair");
     fs::create_dir_all(&stack).expect("made");
-    fs::write(stack.join("stack.toml"), STACK).expect("written");
+    let text = STACK.replacen("[network]", &format!("{lines}[network]"), 1);
+    fs::write(stack.join("stack.toml"), text).expect("written");
     pair
 }
 
