@@ -96,6 +96,8 @@ pub fn takes_the_place_of_a_lead_whose_disk_is_gone() {
         "it is the same authority"
     );
 
+    a_second_lead_says_where_the_first_is(&pair);
+
     // A new machine of the former lead's role joins as a member.
     pair.must(&[&UP[..], &["--lead", "edge"]].concat());
     let by_edge = |shown: &Value| led_by(shown, "edge", "core");
@@ -122,4 +124,36 @@ pub fn takes_the_place_of_a_lead_whose_disk_is_gone() {
     }
     pair.must(&UP);
     pair.until_within(patience, "edge", "the same after a power cut", by_edge);
+}
+
+/// Somebody starts the former lead's role and forgets to say who leads.
+fn a_second_lead_says_where_the_first_is(pair: &Hosts) {
+    let patience = Duration::from_secs(600);
+    pair.must(&UP);
+    let words = "another lead of this stack, edge, answers at fe80::";
+    wait("the second lead to hear the first", patience, || {
+        let log = fs::read(pair.state().join("core/serial.log")).unwrap_or_default();
+        let console = String::from_utf8_lossy(&log).into_owned();
+        console.contains(words).then_some(())
+    });
+    pair.saw("a second lead says on its console where the first is");
+    let said = wait("muster join on it", patience, || {
+        pair.try_as_root("core", "muster join")
+    });
+    for part in [
+        words,
+        "start this host from a fresh image: muster up STACK --lead edge",
+        "joining is closed until somebody says that this is the lead to join:",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let told = |shown: &Value, role: &str| {
+        let words = format!("another lead of this stack, {role}, answers at fe80::");
+        let reasons = each(shown, "attention", "reason");
+        reasons.iter().any(|reason| reason.starts_with(&words))
+    };
+    pair.until("core", "the first lead", |shown| told(shown, "edge"));
+    pair.until("edge", "the second lead", |shown| told(shown, "core"));
+    pair.cut_power("core");
+    fs::remove_dir_all(pair.state().join("core")).expect("the disk is deleted");
 }
