@@ -3,8 +3,8 @@
 use clap::FromArgMatches;
 use muster::cli::{
     Cli, Command, agent, answers, build, cache, check, completions, console, diagnose, down, fetch,
-    help, image_worker, join, lock, man, out, plan, ps, records, report, setup, ssh, status, up,
-    verify, verify_image,
+    help, image_worker, join, lock, man, out, plan, promote, ps, records, recovery, report, setup,
+    ssh, status, up, verify, verify_image,
 };
 use std::process::ExitCode;
 
@@ -40,6 +40,8 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&cli, args),
         Command::Join(args) => join::run(&cli, args),
         Command::Records(args) => records::run(&cli, args),
+        Command::Promote(args) => promote::run(&cli, args),
+        Command::Recovery(args) => recovery::run(&cli, args),
         Command::Status(args) => status::run(&cli, args),
         Command::Verify(args) => verify::run(&cli, args),
         Command::Diagnose(args) => diagnose::run(&cli, args),

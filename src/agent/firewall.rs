@@ -13,7 +13,11 @@ use std::path::Path;
 /// Where the rules stand, without the leading slash.
 const FILE: &str = "etc/nftables.conf";
 
-/// What is open on the link-local addresses of IPv6, beside the plan, while hosts join by a code.
+/// Ports from which programs ask (ip(7), `ip_local_port_range`): nobody offers anything there.
+const PRIVATE: &str = "32768-60999";
+
+/// What is open on the link-local addresses of IPv6, beside the plan: hosts join by a
+/// code, and leads find each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Neighbours {
     /// A lead lets them join, and hears those that have joined.
@@ -40,7 +44,9 @@ impl Neighbours {
             ),
             (
                 self.ask,
-                format!("udp sport {PORT} accept comment \"muster: leads answer\""),
+                format!(
+                    "udp sport {PORT} udp dport {PRIVATE} accept comment \"muster: leads answer\""
+                ),
             ),
         ] {
             if open {
@@ -216,7 +222,11 @@ mod tests {
             table.contains("ip6 saddr fd00::7 tcp dport 5432 accept"),
             "{table}"
         );
-        for open in ["tcp dport 7433", "udp dport 5353", "udp sport 5353"] {
+        for open in [
+            "tcp dport 7433",
+            "udp dport 5353",
+            "udp sport 5353 udp dport 32768-60999",
+        ] {
             let rule = format!("ip6 saddr fe80::/10 {open} accept");
             assert!(table.contains(&rule), "{table}");
         }

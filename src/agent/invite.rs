@@ -1,5 +1,6 @@
-//! How a lead invites hosts while some of its site have not joined: the code on its consoles,
-//! answers on the wire, and the packet filter open for both.
+//! How a lead invites hosts while some of its site have not joined: the code on its consoles, and
+//! the packet filter open for them. Answers on the wire, for them and for a second lead, which is
+//! told about this one.
 
 use super::firewall::Neighbours;
 use super::lead::Office;
@@ -7,16 +8,25 @@ use super::setup;
 use crate::bringup::context::Facts;
 use crate::bringup::run::Observer;
 use crate::mesh::PROTOCOL;
-use crate::mesh::discover::{self, Announced};
+use crate::mesh::discover::{self, Announced, Rival};
 use crate::mesh::join::lead::{Candidate, Lobby};
 use crate::plan::MESH_PORT;
 use crate::site::secrets::SecretError;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks at whether there is something new to show.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long cards may take to have addresses.
+const CARDS: Duration = Duration::from_secs(5);
+/// How long other leads may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two looks for them while hosts are missing, …
+const OFTEN: Duration = Duration::from_secs(20);
+/// … and when all have joined.
+const RARELY: Duration = Duration::from_secs(300);
 
 /// How joining stands, as a person is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +38,10 @@ pub struct Standing {
     pub code: Option<String>,
     /// Seconds that it still lives.
     pub lives: u64,
+    /// Whether nobody is let in by a code before a person says so, since others lead, too.
+    pub held: bool,
+    /// Other leads of the same plan on the wire.
+    pub rivals: BTreeSet<Rival>,
     /// Roles that nobody has taken.
     pub missing: Vec<String>,
     /// Hosts that wait for a person's word.
@@ -78,20 +92,30 @@ impl Standing {
             lead: lobby.facts().lead.clone(),
             code: shown.code.map(|code| code.to_string()),
             lives: shown.lives.as_secs(),
+            held: shown.held,
+            rivals: office.rivals().unwrap_or_default(),
             missing: shown.missing,
             waiting: office.waiting().list().iter().map(Waits::of).collect(),
             addresses: addresses(office.facts()),
         })
     }
 
+    /// Whether another standing is worth a word.
+    fn is_news(&self, other: &Standing) -> bool {
+        (&self.code, &self.missing, &self.rivals) != (&other.code, &other.missing, &other.rivals)
+    }
+
     /// What a person reads: whom it is about, the code, where the lead is.
     pub fn words(&self) -> String {
         let Standing { lead, missing, .. } = self;
+        let mut text: String = self.rivals.iter().map(|one| warning(one, lead)).collect();
         if missing.is_empty() {
-            return format!("All hosts of the site of {lead} have joined.\n");
+            text.push_str(&format!("All hosts of the site of {lead} have joined.\n"));
+            return text;
         }
         let are = if missing.len() == 1 { "has" } else { "have" };
-        let mut text = format!("{} {are} not joined the site of {lead}.\n", listed(missing));
+        let listed = listed(missing);
+        text.push_str(&format!("{listed} {are} not joined the site of {lead}.\n"));
         match &self.code {
             Some(code) => {
                 text.push_str(&format!("  the code:   {code}\n"));
@@ -101,6 +125,10 @@ impl Standing {
                     "  type it on the console of each host; it is good for {minutes} {unit}\n"
                 ));
             }
+            None if self.held => text.push_str(
+                "  joining is closed until somebody says that this is the lead to join:\n  \
+                 sudo muster join --open\n",
+            ),
             None => text.push_str(
                 "  joining is closed after five wrong codes; open it: sudo muster join --open\n",
             ),
@@ -111,6 +139,26 @@ impl Standing {
         }
         text
     }
+}
+
+/// One line on another lead.
+pub fn another(rival: &Rival) -> String {
+    let Rival { role, address } = rival;
+    format!("another lead of this stack, {role}, answers at {address}")
+}
+
+/// The same with what a person can do.
+fn warning(rival: &Rival, lead: &str) -> String {
+    let (words, role) = (another(rival), &rival.role);
+    let leave = match role == lead {
+        true => "shut this host down".to_owned(),
+        false => format!("start this host from a fresh image: muster up STACK --lead {role}"),
+    };
+    format!(
+        "Attention: {words}.\nHosts that join the one are strangers to the other.\n  \
+         to keep this one:   shut the other down\n  \
+         to keep the other:  {leave}\n"
+    )
 }
 
 fn listed(names: &[String]) -> String {
@@ -132,11 +180,45 @@ fn addresses(facts: &Facts) -> Vec<String> {
         .collect()
 }
 
+/// Looks for other leads of this plan, for as long as the host is up: first of all, and more often
+/// while hosts are missing.
+pub async fn watch(lobby: &Arc<Lobby<Office>>) {
+    let office = lobby.hub().desk();
+    let facts = lobby.facts();
+    let mut told = String::new();
+    let start = Instant::now();
+    // An address is tried out for a second or two before it is used.
+    while start.elapsed() < CARDS && discover::cards().is_ok_and(|cards| cards.is_empty()) {
+        tokio::time::sleep(LOOK).await;
+    }
+    loop {
+        let found = match discover::leads(PATIENCE).await {
+            Ok(found) => found,
+            Err(error) => {
+                let words = format!("other leads cannot be looked for: {error}");
+                if words != told {
+                    Observer::note(&**office.herald(), &words);
+                    told = words;
+                }
+                Vec::new()
+            }
+        };
+        let cards = discover::cards().unwrap_or_default();
+        let rivals = discover::rivals(&found, &facts.plan, &cards, MESH_PORT);
+        let missing = lobby.missing();
+        if office.saw(rivals, missing.len() < facts.roles.len()) {
+            lobby.hold();
+        }
+        tokio::time::sleep(if missing.is_empty() { RARELY } else { OFTEN }).await;
+    }
+}
+
 /// Invites whenever somebody is missing, for as long as the host is up.
 pub async fn keep(lobby: &Arc<Lobby<Office>>) {
     let office = lobby.hub().desk();
     let mut told: Option<Standing> = None;
-    let mut answering: Option<tokio::task::JoinHandle<()>> = None;
+    let mut open = None;
+    let _answering = tokio::spawn(answer(Arc::clone(lobby)));
     loop {
         let standing = match Standing::of(lobby) {
             Ok(standing) => standing,
@@ -146,18 +228,17 @@ pub async fn keep(lobby: &Arc<Lobby<Office>>) {
                 continue;
             }
         };
-        let invites = office.invites() && !standing.missing.is_empty();
-        if invites != answering.is_some() {
-            filter(office, invites).await;
-            match answering.take() {
-                Some(before) => before.abort(),
-                None => answering = Some(tokio::spawn(answer(Arc::clone(lobby)))),
-            }
+        if open != Some(office.invites()) {
+            filter(office).await;
+            open = Some(office.invites());
         }
-        let new = told
-            .as_ref()
-            .is_none_or(|told| told.code != standing.code || told.missing != standing.missing);
-        if new && (invites || told.as_ref().is_some_and(|told| !told.missing.is_empty())) {
+        // Nobody is invited before others were looked for.
+        let looked = office.rivals().is_some();
+        let invites = looked && office.invites() && !standing.missing.is_empty();
+        let new = told.as_ref().is_none_or(|told| told.is_news(&standing));
+        let concerns = |told: &Standing| !told.missing.is_empty() || !told.rivals.is_empty();
+        let before = told.as_ref().is_some_and(concerns);
+        if new && (invites || before || !standing.rivals.is_empty()) {
             office.herald().call(&format!("\n{}", standing.words()));
             told = Some(standing);
         }
@@ -187,13 +268,13 @@ async fn answer(lobby: Arc<Lobby<Office>>) {
     }
 }
 
-/// Opens the packet filter for those who look for this lead, or closes it.
-async fn filter(office: &Office, invites: bool) {
+/// Opens the packet filter for those who look for this lead, and for other leads.
+async fn filter(office: &Office) {
     let facts = Arc::clone(office.facts());
     let neighbours = Neighbours {
         join: office.invites(),
-        answer: invites,
-        ask: false,
+        answer: true,
+        ask: true,
     };
     // It waits for a program.
     let applied = tokio::task::spawn_blocking(move || {
@@ -214,6 +295,8 @@ mod tests {
             lead: "core".into(),
             code: Some("zebra ocean ladder".into()),
             lives: 899,
+            held: false,
+            rivals: BTreeSet::new(),
             missing: vec!["edge".into(), "files".into(), "mail".into()],
             waiting: Vec::new(),
             addresses: vec!["10.77.0.10".into(), "fe80::1".into()],
@@ -259,6 +342,48 @@ mod tests {
             ..standing()
         };
         assert_eq!(full.words(), "All hosts of the site of core have joined.\n");
+    }
+
+    #[test]
+    fn a_lead_that_is_not_the_only_one_says_so_and_invites_nobody() {
+        let rival = |role: &str| {
+            BTreeSet::from([Rival {
+                role: role.into(),
+                address: "fe80::2%ens3".into(),
+            }])
+        };
+        let second = Standing {
+            code: None,
+            held: true,
+            rivals: rival("core"),
+            ..standing()
+        };
+        assert!(standing().is_news(&second));
+        assert_eq!(
+            second.words(),
+            "Attention: another lead of this stack, core, answers at fe80::2%ens3.\n\
+             Hosts that join the one are strangers to the other.\n  \
+             to keep this one:   shut the other down\n  \
+             to keep the other:  shut this host down\n\
+             edge, files and mail have not joined the site of core.\n  \
+             joining is closed until somebody says that this is the lead to join:\n  \
+             sudo muster join --open\n  \
+             this lead:  10.77.0.10, fe80::1\n"
+        );
+        // A deputy that was promoted while this one was away.
+        let promoted = Standing {
+            missing: Vec::new(),
+            rivals: rival("edge"),
+            ..second
+        };
+        assert_eq!(
+            promoted.words(),
+            "Attention: another lead of this stack, edge, answers at fe80::2%ens3.\n\
+             Hosts that join the one are strangers to the other.\n  \
+             to keep this one:   shut the other down\n  \
+             to keep the other:  start this host from a fresh image: muster up STACK --lead edge\n\
+             All hosts of the site of core have joined.\n"
+        );
     }
 
     #[test]

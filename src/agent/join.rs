@@ -3,6 +3,7 @@
 
 use super::clock::Own;
 use super::facts::Facts;
+use super::leadership::Leadership;
 use super::mesh::{folder, runtime, token};
 use super::{AgentError, Result, member, setup};
 use crate::bringup::places::Places;
@@ -30,10 +31,11 @@ pub fn run() -> Result<()> {
     let places = Places::host();
     let image = Facts::read(&places.root)?;
     let plan = Plan::new(&image.stack);
-    let lead = match plan.hosts.first() {
-        Some(lead) if lead.role != image.role => lead.role.clone(),
-        _ => return Ok(()),
-    };
+    let leadership = Leadership::of(&plan, &places.state)?;
+    if leadership.is_lead(&image.role) {
+        return Ok(());
+    }
+    let lead = leadership.lead;
     if member::record(&places)?.is_some() || token(&places)?.is_some() {
         return Ok(());
     }

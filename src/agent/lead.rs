@@ -3,16 +3,19 @@
 
 use super::herald::Herald;
 use super::invite::{self, Waits};
+use super::keeper::Keeper;
+use super::leadership::Leadership;
 use super::mesh::{folder, runtime};
 use super::view::View;
 use super::wake::Why;
-use super::{AgentError, Result, reception};
+use super::{AgentError, Result, keeper, reception};
 use crate::bringup::context::Facts;
 use crate::bringup::job::taking_part;
 use crate::bringup::render::Renderer;
 use crate::bringup::run::Observer;
 use crate::bringup::share::share;
 use crate::mesh::code::Token;
+use crate::mesh::discover::Rival;
 use crate::mesh::identity::Identity;
 use crate::mesh::join::lead::{self, Candidate, Lobby, Site};
 use crate::mesh::join::waiting::{PATIENCE, Waiting, Word};
@@ -20,12 +23,14 @@ use crate::mesh::line::Orders;
 use crate::mesh::line::hub::{Desk, Hub, Known};
 use crate::mesh::line::question::{Question, Reply};
 use crate::mesh::members::Members;
+use crate::mesh::warrant::Warrant;
 use crate::plan::MESH_PORT;
 use crate::profile::Instance;
 use crate::site::authority::{Authority, Own};
+use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::net::TcpListener;
 
 /// What the lead knows.
@@ -36,8 +41,21 @@ pub struct Office {
     /// Of the site; none before the lead has begun.
     view: OnceLock<Arc<View>>,
     waiting: Waiting,
+    leadership: Leadership,
+    /// Keeps the copy of the deputy, if the site has one.
+    keeper: Option<Arc<Keeper>>,
     /// Whether hosts are invited to join by a code.
     invites: AtomicBool,
+    rivals: Mutex<Rivals>,
+}
+
+/// Other leads of the same plan on the wire.
+#[derive(Debug, Default)]
+struct Rivals {
+    /// None before they were looked for.
+    seen: Option<BTreeSet<Rival>>,
+    /// Whether a person has said that this is the lead to join.
+    chosen: bool,
 }
 
 impl Office {
@@ -62,9 +80,38 @@ impl Office {
         self.invites.load(Ordering::Relaxed)
     }
 
-    /// Invites them from now on.
+    /// Invites them from now on, whoever else leads: a person has said so.
     pub fn invite(&self) {
+        self.known_rivals().chosen = true;
         self.invites.store(true, Ordering::Relaxed);
+    }
+
+    fn known_rivals(&self) -> MutexGuard<'_, Rivals> {
+        self.rivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Other leads of the same plan on the wire; none before they were looked for.
+    pub fn rivals(&self) -> Option<BTreeSet<Rival>> {
+        self.known_rivals().seen.clone()
+    }
+
+    /// What was seen of them; whether this lead is not to be joined before a person says so: it
+    /// has just come, and the other may have been there first.
+    pub fn saw(&self, rivals: BTreeSet<Rival>, has_members: bool) -> bool {
+        let mut known = self.known_rivals();
+        let waits = !rivals.is_empty() && !has_members && !known.chosen;
+        known.seen = Some(rivals);
+        waits
+    }
+
+    /// Keeps the deputy's copy current; none in a site without a deputy.
+    pub fn keeper(&self) -> Option<&Arc<Keeper>> {
+        self.keeper.as_ref()
+    }
+
+    /// The certificate of the site CA, PEM.
+    pub fn ca(&self) -> std::result::Result<String, String> {
+        Ok(self.authority()?.pem().to_owned())
     }
 
     fn authority(&self) -> std::result::Result<Authority, String> {
@@ -131,6 +178,10 @@ impl Desk for Office {
     fn note(&self, words: &str) {
         Observer::note(&*self.herald, words);
     }
+
+    fn warrant(&self) -> Option<Warrant> {
+        self.leadership.warrant.clone()
+    }
 }
 
 impl Site for Office {
@@ -169,8 +220,17 @@ impl Site for Office {
 }
 
 /// The lead's end of all that its hosts say.
-pub fn open(facts: &Arc<Facts>, own: Own, herald: &Arc<Herald>) -> Result<Arc<Lobby<Office>>> {
+pub fn open(
+    facts: &Arc<Facts>,
+    own: Own,
+    herald: &Arc<Herald>,
+    leadership: &Leadership,
+) -> Result<Arc<Lobby<Office>>> {
     let places = &facts.places;
+    let keeper = leadership
+        .deputy
+        .as_deref()
+        .map(|deputy| Keeper::new(&places.state, &facts.site.id, leadership, deputy));
     let identity = Identity::open_or_create(&folder(places)).map_err(AgentError::mesh)?;
     let members = Members::open(&folder(places)).map_err(AgentError::mesh)?;
     let token = super::mesh::token(places)?;
@@ -180,7 +240,10 @@ pub fn open(facts: &Arc<Facts>, own: Own, herald: &Arc<Herald>) -> Result<Arc<Lo
         herald: Arc::clone(herald),
         view: OnceLock::new(),
         waiting: Waiting::default(),
+        leadership: leadership.clone(),
+        keeper: keeper.transpose()?.map(Arc::new),
         invites: AtomicBool::new(token.is_none()),
+        rivals: Mutex::default(),
     };
     let tasks = facts
         .plan
@@ -211,6 +274,7 @@ pub fn attend(lobby: Arc<Lobby<Office>>, view: Arc<View>, herald: Arc<Herald>) -
     let _ = lobby.hub().desk().view.set(Arc::clone(&view));
     let identity = Identity::open_or_create(&folder(&facts.places)).map_err(AgentError::mesh)?;
     reception::open(&facts.places, Arc::clone(&lobby))?;
+    keeper::attend(Arc::clone(&lobby), Arc::clone(&facts), Arc::clone(&herald))?;
     super::mesh::thread("lead", move || {
         let ended = runtime().and_then(|runtime| {
             runtime.block_on(async {
@@ -222,7 +286,8 @@ pub fn attend(lobby: Arc<Lobby<Office>>, view: Arc<View>, herald: Arc<Herald>) -
                     true
                 });
                 let serve = lobby.serve(listener, &identity);
-                tokio::join!(follow, serve, invite::keep(&lobby)).1
+                let (keep, watch) = (invite::keep(&lobby), invite::watch(&lobby));
+                tokio::join!(follow, serve, keep, watch).1
             })
         });
         if let Err(error) = ended {

@@ -1,23 +1,25 @@
 //! A member's part of the mesh: it joins, keeps what the lead tells it, and keeps the line.
 
 use super::clock::Own;
+use super::leadership::Leadership;
 use super::mesh::{folder, is_task, runtime, thread, token};
 use super::view::View;
 use super::wake::Why;
-use super::{AgentError, Result, at, setup};
+use super::{AgentError, Result, at, deputy, setup};
 use crate::bringup::board::TaskStand;
 use crate::bringup::places::Places;
 use crate::bringup::run::Observer;
 use crate::mesh::clock::{self, Clock};
 use crate::mesh::code::Token;
 use crate::mesh::discover::{self, Card};
-use crate::mesh::identity::Identity;
+use crate::mesh::identity::{Identity, Print};
 use crate::mesh::join::JoinError;
 use crate::mesh::join::member::{Candidate, Joined, Secret, join};
 use crate::mesh::line::link::{Call, Host, Link};
 use crate::mesh::line::question::{Question, Reply};
 use crate::mesh::line::{Orders, Rhythm};
 use crate::mesh::members::Record;
+use crate::mesh::warrant::Warrant;
 use crate::plan::{MESH_PORT, Plan};
 use crate::site::authority::{AuthorityError, Leaf, Signs};
 use crate::site::durable;
@@ -27,6 +29,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +40,12 @@ const PAUSE: Duration = Duration::from_secs(3);
 
 /// What the lead said when this host joined.
 pub fn record(places: &Places) -> Result<Option<Record>> {
-    let path = folder(places).join("record.json");
+    record_in(&places.state)
+}
+
+/// The same, in this folder of the agent.
+pub(super) fn record_in(state: &Path) -> Result<Option<Record>> {
+    let path = state.join(setup::RECORD);
     match std::fs::read(&path) {
         Ok(text) => serde_json::from_slice(&text)
             .map(Some)
@@ -51,16 +59,25 @@ pub fn record(places: &Places) -> Result<Option<Record>> {
 }
 
 /// Where the lead is by the plan.
-fn planned(plan: &Plan) -> Option<IpAddr> {
-    let address = plan.hosts.first().and_then(|host| host.address.as_deref());
-    let address = address.and_then(|address| address.split('/').next());
-    address.and_then(|address| address.parse().ok())
+fn planned(plan: &Plan, places: &Places) -> Result<Option<IpAddr>> {
+    let leadership = Leadership::of(plan, &places.state)?;
+    Ok(plan.address(&leadership.lead))
 }
 
 /// Where the lead is: as answers or a join have shown, else by the plan; nothing where it must
 /// be looked for.
 pub fn known(plan: &Plan, places: &Places) -> Result<Option<Peer>> {
     let path = places.state.join(setup::LEAD);
+    let leadership = Leadership::of(plan, &places.state)?;
+    let planned = plan.address(&leadership.lead);
+    let peer = |address| Peer {
+        address,
+        zone: None,
+    };
+    if leadership.warrant.is_some() {
+        // A deputy is where the plan says; what was shown was the former lead's place.
+        return Ok(planned.map(peer));
+    }
     match std::fs::read_to_string(&path) {
         Ok(text) => network::peer(&text)
             .map(Some)
@@ -68,12 +85,7 @@ pub fn known(plan: &Plan, places: &Places) -> Result<Option<Peer>> {
                 path,
                 reason: format!("where the lead is, is damaged: {refusal}; remove the file"),
             }),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Ok(planned(plan).map(|address| Peer {
-                address,
-                zone: None,
-            }))
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(planned.map(peer)),
         Err(error) => Err(at(&path)(error)),
     }
 }
@@ -129,7 +141,7 @@ pub fn keep(
 ) -> Result<Option<String>> {
     let note = clock::note(clock, joined.time);
     let path = places.state.join(setup::LEAD);
-    if planned(plan) != Some(at_lead.ip()) {
+    if planned(plan, places)? != Some(at_lead.ip()) {
         let zone = match at_lead {
             SocketAddr::V6(v6) if v6.scope_id() != 0 => {
                 let cards = discover::cards().map_err(AgentError::mesh)?;
@@ -203,6 +215,9 @@ pub fn become_one(plan: &Plan, role: &str, places: &Places, herald: &Herald) -> 
 pub struct Member {
     places: Places,
     herald: Arc<Herald>,
+    record: Record,
+    /// Whether it keeps a copy of the site for its lead.
+    is_deputy: bool,
     /// Orders as they came last.
     orders: Mutex<Option<Orders>>,
     view: OnceLock<Arc<View>>,
@@ -210,10 +225,17 @@ pub struct Member {
 
 impl Member {
     /// One that has not begun.
-    pub fn new(places: &Places, herald: &Arc<Herald>) -> Arc<Member> {
+    pub fn new(
+        places: &Places,
+        herald: &Arc<Herald>,
+        record: &Record,
+        leadership: &Leadership,
+    ) -> Arc<Member> {
         Arc::new(Member {
             places: places.clone(),
             herald: Arc::clone(herald),
+            is_deputy: leadership.is_deputy(&record.role),
+            record: record.clone(),
             orders: Mutex::new(None),
             view: OnceLock::new(),
         })
@@ -234,6 +256,27 @@ impl Member {
     /// From now on it speaks for this host.
     pub fn begin(&self, view: &Arc<View>) {
         let _ = self.view.set(Arc::clone(view));
+    }
+
+    /// Keeps a copy of the site, or says which one it has. It waits for the disk.
+    fn keeps(&self, copy: Option<String>, reply: Reply) {
+        if !self.is_deputy {
+            let Record { role, .. } = &self.record;
+            return reply.give(Err(format!("{role} is not the deputy of its site")));
+        }
+        let (places, site) = (self.places.clone(), self.record.site.clone());
+        let work = move || {
+            let held = match copy {
+                Some(copy) => deputy::keep(&places, &site, &copy).map(Some),
+                None => Ok(deputy::held(&places)),
+            };
+            let told =
+                held.and_then(|held| serde_json::to_value(held).map_err(|error| error.to_string()));
+            reply.give(told);
+        };
+        if let Err(error) = thread("copy", work) {
+            self.herald.note(&error.to_string());
+        }
     }
 
     /// Keeps what it was told, secrets before the site: the site's file says that all is there.
@@ -305,10 +348,29 @@ impl Host for Member {
     }
 
     fn answer(&self, question: Question, reply: Reply) {
-        match self.view.get() {
-            Some(view) => view.answer_aside(question, reply),
-            None => reply.give(Err("this host has not begun".into())),
+        match (question, self.view.get()) {
+            (Question::Keep { copy }, _) => self.keeps(Some(copy), reply),
+            (Question::Holds {}, _) => self.keeps(None, reply),
+            (question, Some(view)) => view.answer_aside(question, reply),
+            (_, None) => reply.give(Err("this host has not begun".into())),
         }
+    }
+
+    fn follow(&self, warrant: &Warrant, key: Print) -> std::result::Result<(), String> {
+        let folder = folder(&self.places);
+        let words = |error: &dyn std::fmt::Display| error.to_string();
+        let known = Warrant::kept(&folder).map_err(|error| words(&error))?;
+        let Record { site, ca, .. } = &self.record;
+        warrant
+            .check_of(key, site, ca, known.as_ref())
+            .map_err(|error| words(&error))?;
+        warrant.keep(&folder).map_err(|error| words(&error))?;
+        let claim = &warrant.claim;
+        self.herald.note(&format!(
+            "{} leads this site in the place of {}, since {}",
+            claim.role, claim.former.role, claim.since
+        ));
+        Ok(())
     }
 
     fn note(&self, words: &str) {
@@ -316,12 +378,15 @@ impl Host for Member {
     }
 }
 
-/// Keeps the line to the lead for as long as the host is up.
-pub fn hold(plan: &Plan, record: &Record, link: &Arc<Link>, member: &Arc<Member>) -> Result<()> {
+/// Keeps the line to the lead for as long as the host is up, whoever comes to lead.
+pub fn hold(plan: &Plan, link: &Arc<Link>, member: &Arc<Member>) -> Result<()> {
     let identity = Identity::open_or_create(&folder(&member.places)).map_err(AgentError::mesh)?;
+    let leadership = Leadership::of(plan, &member.places.state)?;
+    let other = leadership.other(plan, &member.record.role);
     let call = Call {
         address: lead(plan, &member.places)?,
-        lead: record.lead_key,
+        lead: leadership.key().unwrap_or(member.record.lead_key),
+        other: other.map(|address| SocketAddr::from((address, MESH_PORT))),
         plan: plan.digest.clone(),
         rhythm: Rhythm::default(),
     };
@@ -435,7 +500,7 @@ mod tests {
             record: Record {
                 site: "5".into(),
                 role: "edge".into(),
-                lead: "core".into(),
+                lead: "box".into(),
                 lead_key: crate::mesh::identity::Print([1; 32]),
                 ca: "ca".into(),
                 certificate: "certificate".into(),

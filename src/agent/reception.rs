@@ -240,6 +240,8 @@ mod tests {
                 lead: "core".into(),
                 code: None,
                 lives: 0,
+                held: false,
+                rivals: Default::default(),
                 missing: vec!["edge".into()],
                 waiting: Vec::new(),
                 addresses: Vec::new(),

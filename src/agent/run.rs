@@ -3,10 +3,13 @@
 
 use super::facts::Facts as Image;
 use super::herald::Herald;
+use super::leadership::Leadership;
 use super::member::{self, Member, Remote};
 use super::mesh::{Mesh, Teller};
 use super::view::View;
-use super::{AgentError, Result, at, host, lead, resident, setup, trouble, write_if_new};
+use super::{
+    AgentError, Result, at, host, lead, promotion, resident, setup, trouble, write_if_new,
+};
 use crate::bringup::board::Board;
 use crate::bringup::context::Facts;
 use crate::bringup::journal::Journal;
@@ -48,10 +51,21 @@ fn bring_up(places: &Places) -> Result<()> {
     let herald = Arc::new(Herald::new(Events::open()));
     let image = Image::read(&places.root)?;
     let plan = Plan::new(&image.stack);
-    let lead = plan.hosts.first().map(|host| host.role.clone());
-    match lead {
-        Some(lead) if lead != image.role => as_member(places, herald, &image, &plan),
-        _ => as_lead(places, herald, plan.hosts.len() > 1),
+    if promotion::finish(&places.state)? {
+        herald.call(&format!(
+            "\nThis host, {}, leads its site from now on.\n",
+            image.role
+        ));
+        // Its packet filter, and what else a lead has.
+        setup::settle(&places.root, &image)?;
+    }
+    let leadership = Leadership::of(&plan, &places.state)?;
+    if let Some(words) = leadership.deposed(&image.role, &places.state) {
+        return Err(AgentError::Mesh(words));
+    }
+    match leadership.is_lead(&image.role) {
+        true => as_lead(places, herald, &leadership, plan.hosts.len() > 1),
+        false => as_member(places, herald, &image, &plan, &leadership),
     }
 }
 
@@ -89,7 +103,12 @@ fn executor(
     Ok(Arc::new(executor))
 }
 
-fn as_lead(places: &Places, herald: Arc<Herald>, has_members: bool) -> Result<()> {
+fn as_lead(
+    places: &Places,
+    herald: Arc<Herald>,
+    leadership: &Leadership,
+    has_members: bool,
+) -> Result<()> {
     let facts = Arc::new(facts(places, ADDRESS_PATIENCE)?);
     let organisation = facts.site.organisations.first();
     let own = Own {
@@ -97,7 +116,7 @@ fn as_lead(places: &Places, herald: Arc<Herald>, has_members: bool) -> Result<()
         organisation: organisation.map(|one| one.name.clone()).unwrap_or_default(),
     };
     let lobby = match has_members {
-        true => Some(lead::open(&facts, own.clone(), &herald)?),
+        true => Some(lead::open(&facts, own.clone(), &herald, leadership)?),
         false => None,
     };
     let mesh = lobby.clone().map_or(Mesh::Alone, Mesh::Lead);
@@ -110,11 +129,17 @@ fn as_lead(places: &Places, herald: Arc<Herald>, has_members: bool) -> Result<()
     Err(resident::live(&view, &herald, begin))
 }
 
-fn as_member(places: &Places, herald: Arc<Herald>, image: &Image, plan: &Plan) -> Result<()> {
+fn as_member(
+    places: &Places,
+    herald: Arc<Herald>,
+    image: &Image,
+    plan: &Plan,
+    leadership: &Leadership,
+) -> Result<()> {
     let record = member::become_one(plan, &image.role, places, &herald)?;
     let link = Arc::new(Link::new());
-    let member = Member::new(places, &herald);
-    member::hold(plan, &record, &link, &member)?;
+    let member = Member::new(places, &herald, &record, leadership);
+    member::hold(plan, &link, &member)?;
     if !places.site().exists() {
         member.wait();
         setup::settle(&places.root, image)?;

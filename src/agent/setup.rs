@@ -5,9 +5,12 @@
 use super::facts::Facts;
 use super::firewall::Neighbours;
 use super::host::Names;
+use super::leadership::{Leadership, TOLD};
 use super::sources::Found;
 use super::write_if_new;
-use super::{AgentError, OWN, Result, account, at, banner, firewall, host, sources, ssh};
+use super::{
+    AgentError, OWN, Result, account, at, banner, firewall, host, promotion, sources, ssh,
+};
 use crate::bringup::process::Program;
 use crate::console::dialogue::{self, Asker};
 use crate::console::events::{Event, Events};
@@ -31,7 +34,7 @@ const TOKEN: &str = "mesh/token";
 /// Where the lead is, as the answers say or as the join has shown.
 pub(super) const LEAD: &str = "mesh/lead";
 /// What the lead has said, once a host has joined.
-const RECORD: &str = "mesh/record.json";
+pub(super) const RECORD: &str = "mesh/record.json";
 
 /// Sets this host up.
 pub fn run() -> Result<()> {
@@ -41,10 +44,10 @@ pub fn run() -> Result<()> {
     events.emit(&Event::SshHostKey {
         key: ssh::host_key(root)?,
     });
-    let leads = facts.stack.roles.first().map(|role| role.name.as_str());
+    promotion::finish(&root.join(OWN))?;
     let site = match stored(root)? {
         Some(site) => site,
-        None if leads != Some(facts.role.as_str()) => return provisional(root, &facts),
+        None if !makes_the_site(root, &facts)? => return provisional(root, &facts),
         None => {
             let site = ask(root, &facts, &events)?;
             keep_site(root, &site)?;
@@ -52,6 +55,21 @@ pub fn run() -> Result<()> {
         }
     };
     configure(root, &facts, &site, &events)
+}
+
+/// Whether this host, which has no answers yet, makes a new site. One that is told of a lead joins
+/// that one's, whatever the plan says.
+fn makes_the_site(root: &Path, facts: &Facts) -> Result<bool> {
+    if facts.stack.roles.len() == 1 {
+        return Ok(true);
+    }
+    let questions = Questions::of(&facts.stack, &facts.role);
+    let (answers, _) = gathered(root, &sources::look()?, &questions);
+    if let Some(leader) = &answers.leader {
+        keep(root, TOLD, leader)?;
+    }
+    let plan = Plan::new(&facts.stack);
+    Ok(Leadership::of(&plan, &root.join(OWN))?.is_lead(&facts.role))
 }
 
 /// What a host needs to be heard by its lead: the network, and nothing that is somebody's.
@@ -128,14 +146,13 @@ fn configure(root: &Path, facts: &Facts, site: &Site, events: &Events) -> Result
     host::apply(root, site, &names)?;
     account::apply(root, &site.admin)?;
     // Hosts without a token come by link-local addresses, whose line must hold after the join.
-    let lead = plan
-        .hosts
-        .first()
-        .is_some_and(|host| host.role == facts.role);
+    let lead = Leadership::of(&plan, &root.join(OWN))?.is_lead(&facts.role);
     let join = lead && plan.hosts.len() > 1 && !root.join(OWN).join(TOKEN).exists();
+    let finds = lead && plan.hosts.len() > 1;
     let neighbours = Neighbours {
         join,
-        ..Neighbours::default()
+        answer: finds,
+        ask: finds,
     };
     filter(root, &plan, &facts.role, neighbours)?;
     let name = site
@@ -143,12 +160,7 @@ fn configure(root: &Path, facts: &Facts, site: &Site, events: &Events) -> Result
         .first()
         .map(|one| one.name.as_str())
         .unwrap_or_default();
-    if facts
-        .stack
-        .roles
-        .first()
-        .is_some_and(|lead| lead.name == facts.role)
-    {
+    if lead {
         let authority = Authority::open_or_create(&root.join(OWN).join("ca"), name)?;
         events.emit(&Event::SiteCa {
             pem: authority.pem().to_string(),

@@ -1,18 +1,22 @@
 //! How a site stands, as any of its hosts shows it: the lead puts it together from what all say,
 //! a member asks the lead. Also what a host answers when another one asks.
 
+use super::invite::another;
 use super::mesh::Mesh;
 use super::wake::{Wake, Why};
 use crate::bringup::actions::unit::journal_tail;
+use crate::bringup::board::TaskStand;
 use crate::bringup::run::Executor;
-use crate::bringup::status::Status;
 use crate::bringup::status::site::{QUIET, Report, Seen, merge};
+use crate::bringup::status::{Attention, DeputyStatus, Status};
+use crate::mesh::discover::Rival;
 use crate::mesh::join::lead::Lobby;
 use crate::mesh::line::hub::Presence;
 use crate::mesh::line::question::{Answered, Question, Reply};
 use jiff::{SignedDuration, Timestamp, Unit};
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,6 +55,8 @@ pub struct Mark {
     board: u64,
     hub: u64,
     quiet: Vec<bool>,
+    deputy: Option<DeputyStatus>,
+    rivals: Option<BTreeSet<Rival>>,
 }
 
 impl View {
@@ -111,7 +117,24 @@ impl View {
 
     fn whole(&self, own: Status) -> Status {
         match &self.mesh {
-            Mesh::Lead(lobby) => merge(own, self.seen(lobby)),
+            Mesh::Lead(lobby) => {
+                let office = lobby.hub().desk();
+                let mut own = own;
+                let rivals = office.rivals().unwrap_or_default();
+                own.attention.extend(rivals.iter().map(|rival| Attention {
+                    task: format!("{}/muster-agent", self.executor.facts().role),
+                    stand: TaskStand::Failed,
+                    attempt: 0,
+                    reason: another(rival),
+                    output: String::new(),
+                    unit: None,
+                    next: "sudo muster join".into(),
+                }));
+                Status {
+                    deputy: office.keeper().map(|keeper| keeper.status()),
+                    ..merge(own, self.seen(lobby))
+                }
+            }
             _ => own,
         }
     }
@@ -140,21 +163,26 @@ impl View {
 
     /// Changes whenever what is written would, but for times.
     pub fn mark(&self) -> Mark {
-        let (hub, quiet) = match &self.mesh {
+        let (hub, quiet, deputy, rivals) = match &self.mesh {
             Mesh::Lead(lobby) => {
                 let hosts = lobby.hub().hosts();
                 let quiet = self.blanks.iter().map(|(role, _)| {
                     let presence = hosts.get(role).cloned().unwrap_or_default();
                     presence.lines == 0 && self.quiet(&presence) > QUIET
                 });
-                (lobby.hub().revision(), quiet.collect())
+                let office = lobby.hub().desk();
+                let deputy = office.keeper().map(|keeper| keeper.status());
+                let revision = lobby.hub().revision();
+                (revision, quiet.collect(), deputy, office.rivals())
             }
-            _ => (0, Vec::new()),
+            _ => (0, Vec::new(), None, None),
         };
         Mark {
             board: self.executor.board().reports().changes,
             hub,
             quiet,
+            deputy,
+            rivals,
         }
     }
 
@@ -212,6 +240,9 @@ impl View {
             }
             Question::Journal { role, unit } => self.journal(role, unit).map(Value::String),
             Question::Sign { .. } => Err("only the lead signs certificates".into()),
+            Question::Keep { .. } | Question::Holds {} => {
+                Err("only a deputy keeps a copy of its site".into())
+            }
         }
     }
 

@@ -88,6 +88,27 @@ pub struct Status {
     pub attention: Vec<Attention>,
     /// Where people go.
     pub routes: Vec<RouteStatus>,
+    /// Who could take the lead's place; none in a site without a deputy, and on other hosts.
+    #[serde(default)]
+    pub deputy: Option<DeputyStatus>,
+}
+
+/// The deputy of a site and its sealed copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeputyStatus {
+    /// Its role.
+    pub role: String,
+    /// Number of the newest copy; 0 before there is one.
+    pub copy: u64,
+    /// Number of the one that the deputy is known to have; 0 for none.
+    pub held: u64,
+    /// Whether that is the newest.
+    pub current: bool,
+    /// Whether a person has seen the recovery words, without which no copy is opened.
+    pub words_shown: bool,
+    /// Why the deputy has no current copy; empty where only time is missing.
+    pub note: String,
 }
 
 /// A host.
@@ -325,6 +346,7 @@ impl Status {
             services: services(jobs, &probes),
             attention: attention(jobs, reports),
             routes: routes(facts),
+            deputy: None,
         };
         status.count();
         let stands: Vec<TaskStand> = jobs.iter().map(stand).collect();

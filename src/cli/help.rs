@@ -31,7 +31,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Host",
         &[
             "setup", "join", "status", "verify", "diagnose", "records", "company", "replace",
-            "promote", "upgrade", "backup", "restore",
+            "recovery", "promote", "upgrade", "backup", "restore",
         ],
     ),
     ("Both", &["completions", "man"]),

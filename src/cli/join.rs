@@ -2,8 +2,10 @@
 
 use super::{Cli, exit, host, out};
 use crate::agent::facts::Facts;
+use crate::agent::leadership::Leadership;
 use crate::agent::reception::{self, Reply, Request};
 use crate::bringup::places::Places;
+use crate::plan::Plan;
 use miette::{IntoDiagnostic, miette};
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
@@ -55,7 +57,9 @@ pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
         "log in to the lead of a site, muster ssh STACK, and run it there: sudo muster join",
     )?;
     let facts = Facts::read(&places.root).into_diagnostic()?;
-    leads(&facts)?;
+    let plan = Plan::new(&facts.stack);
+    let leadership = Leadership::of(&plan, &places.state).into_diagnostic()?;
+    leads(&facts, &leadership.lead)?;
     if !nix::unistd::geteuid().is_root() {
         return Err(miette!(
             help = "run it as root: sudo muster join",
@@ -73,10 +77,9 @@ pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
 }
 
 /// Refuses on a host that nobody joins.
-fn leads(facts: &Facts) -> miette::Result<()> {
-    let roles: Vec<&str> = facts.stack.roles.iter().map(|role| &*role.name).collect();
-    match roles[..] {
-        [lead, _, ..] if lead != facts.role => Err(miette!(
+fn leads(facts: &Facts, lead: &str) -> miette::Result<()> {
+    match facts.stack.roles[..] {
+        [_, _, ..] if lead != facts.role => Err(miette!(
             help = format!("run it on {lead}"),
             "this host, {}, is not the lead of its site",
             facts.role
@@ -152,7 +155,9 @@ mod tests {
 
     #[test]
     fn only_the_lead_of_several_hosts_knows_who_joins() {
-        leads(&facts(&["core", "edge"], "core")).unwrap();
+        leads(&facts(&["core", "edge"], "core"), "core").unwrap();
+        // Where another was promoted, it is that one.
+        leads(&facts(&["core", "edge"], "edge"), "edge").unwrap();
         for (roles, own, words, help) in [
             (
                 &["core", "edge"][..],
@@ -167,7 +172,7 @@ mod tests {
                 "how this host stands: muster status",
             ),
         ] {
-            let report = leads(&facts(roles, own)).unwrap_err();
+            let report = leads(&facts(roles, own), roles[0]).unwrap_err();
             assert_eq!(report.to_string(), words);
             assert_eq!(report.help().unwrap().to_string(), help);
         }
@@ -197,6 +202,8 @@ mod tests {
             lead: "core".into(),
             code: Some("zebra ocean ladder".into()),
             lives: 60,
+            held: false,
+            rivals: Default::default(),
             missing: vec!["edge".into()],
             waiting: vec![Waits {
                 role: "edge".into(),

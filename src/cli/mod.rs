@@ -27,8 +27,10 @@ pub mod machines;
 pub mod out;
 pub mod plan;
 pub mod progress;
+pub mod promote;
 pub mod ps;
 pub mod records;
+pub mod recovery;
 pub mod report;
 pub mod setup;
 pub mod ssh;
@@ -82,6 +84,10 @@ pub enum Command {
     Setup(setup::Args),
     /// Let hosts join the site of this lead, by the code it shows
     Join(join::Args),
+    /// Make this deputy the lead of its site, in the place of one that is gone for good
+    Promote(promote::Args),
+    /// Show the recovery words of this lead's site, with which its deputy is promoted
+    Recovery(recovery::Args),
     /// Show how hosts, phases and integrations stand
     Status(status::Args),
     /// Probe everything now

@@ -1,11 +1,12 @@
 //! `muster records`: what the rest of the world must be told of the site's domains.
 
 use super::{Cli, exit, host, out};
+use crate::agent::leadership::Leadership;
 use crate::agent::run::facts;
 use crate::bringup::names::{public, zones};
 use crate::bringup::places::Places;
 use crate::bringup::render::Renderer;
-use miette::miette;
+use miette::{IntoDiagnostic, miette};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,14 +40,10 @@ pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
             "this host is not set up: {error}"
         )
     })?;
-    if let Some(lead) = facts
-        .plan
-        .hosts
-        .first()
-        .filter(|lead| lead.role != facts.role)
-    {
+    let leadership = Leadership::of(&facts.plan, &places.state).into_diagnostic()?;
+    if !leadership.is_lead(&facts.role) {
         return Err(miette!(
-            help = format!("run it on {}", lead.role),
+            help = format!("run it on {}", leadership.lead),
             "this host, {}, is not the lead of its site, and does not know all records",
             facts.role
         ));

@@ -2,7 +2,7 @@
 //! `up` made and the host key the machine itself has told.
 
 use super::{Cli, exit, machines};
-use crate::machine::keys;
+use crate::machine::{Machine, keys};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -40,7 +40,14 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
 /// Asks the lead: runs `muster ARGUMENTS…` there and passes on what it says and its exit code.
 pub fn ask_lead(cli: &Cli, stack: &str, arguments: &[&str]) -> miette::Result<u8> {
     let folder = machines::folder(cli, stack)?;
-    let machine = machines::machine(cli, &folder, None)?;
+    let lead = machines::machine(cli, &folder, None)?;
+    // Every host shows the site; where the first is gone, one that is not.
+    let up = folder.machines()?.into_iter().find(Machine::alive);
+    let machine = if lead.alive() {
+        lead
+    } else {
+        up.unwrap_or(lead)
+    };
     let mut ssh = keys::ssh(&folder, &machine, &machines::admin(&folder))?;
     ssh.stdin(Stdio::null()).arg("muster");
     // A shell reads them there.

@@ -41,6 +41,9 @@ pub struct Args {
     /// Answer the questions of first boot from FILE
     #[arg(long, value_name = "FILE")]
     pub answers: Option<PathBuf>,
+    /// Machines that are new join the site of ROLE, which was promoted
+    #[arg(long, value_name = "ROLE")]
+    pub lead: Option<String>,
     /// Return when bring-up has ended: 0 all proven, 4 red, 5 unfinished
     #[arg(long)]
     pub wait: bool,
@@ -93,6 +96,8 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let stack = stack.map_err(report::profile)?;
     let plan = Plan::new(&stack);
     let roles = chosen(&stack, &args.role)?;
+    let lead = chosen(&stack, args.lead.as_slice())?;
+    let lead = lead.first().map_or("", |(_, role)| role.name.as_str());
     let root = Folder::default_root();
     let folder = Folder::new(&root, &stack.name);
     folder.create(None)?;
@@ -106,6 +111,9 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     let Some(told) = told else {
         return Ok(exit::INVALID);
     };
+    if let Some(lead) = &args.lead {
+        answers::led_by(&folder, lead)?;
+    }
     let mut missing = Vec::new();
     for (_, role) in &roles {
         if folder.machine(&role.name)?.is_none() && image(args, &stack, role).is_none() {
@@ -152,6 +160,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
     }
     let start = Start {
         answers: Some(folder.file("answers.toml")),
+        lead: lead.to_owned(),
         join: (plan.hosts.len() > 1).then(|| folder.file(answers::JOIN)),
         break_at: args.break_at.clone(),
         clock: args.clock.clone(),

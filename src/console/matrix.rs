@@ -1,7 +1,9 @@
 //! The status as text: hosts, phases, and the integration matrix.
 
 use crate::bringup::board::TaskStand;
-use crate::bringup::status::{Colour, HostStand, HostStatus, Outcome, ProbeStatus, Status};
+use crate::bringup::status::{
+    Colour, DeputyStatus, HostStand, HostStatus, Outcome, ProbeStatus, Status,
+};
 use jiff::Timestamp;
 
 /// The whole status, readable at 80 columns as far as its words allow.
@@ -16,6 +18,9 @@ pub fn text(status: &Status, now: Timestamp, colours: bool) -> String {
             host.tasks,
             presence(host, now)
         ));
+    }
+    if let Some(deputy) = &status.deputy {
+        text.push_str(&format!("  {}\n", standby(deputy)));
     }
     text.push_str("\nPhases\n");
     for (number, phase) in status.phases.iter().enumerate() {
@@ -91,6 +96,25 @@ fn presence(host: &HostStatus, now: Timestamp) -> String {
         HostStand::Absent => ", absent".into(),
         HostStand::Silent => format!(", silent, heard {}", age(&host.heard, now)),
     }
+}
+
+/// Whether somebody could take the lead's place.
+fn standby(deputy: &DeputyStatus) -> String {
+    let DeputyStatus {
+        role, held, note, ..
+    } = deputy;
+    let mut text = match (deputy.current, held) {
+        (true, held) => format!("deputy {role}: its copy of the site, number {held}, is current"),
+        (false, 0) => format!("deputy {role}: has no copy of the site yet"),
+        (false, held) => format!("deputy {role}: its copy of the site, number {held}, is old"),
+    };
+    if !note.is_empty() {
+        text.push_str(&format!(": {note}"));
+    }
+    if !deputy.words_shown {
+        text.push_str("\n  nobody has seen the recovery words: sudo muster recovery");
+    }
+    text
 }
 
 fn line(
@@ -197,6 +221,7 @@ mod tests {
             services: Vec::new(),
             attention: Vec::new(),
             routes: Vec::new(),
+            deputy: None,
         };
         let now: Timestamp = "2026-01-01T00:02:05Z".parse().expect("a time");
         let shown = text(&status, now, false);
@@ -211,6 +236,33 @@ mod tests {
             "{shown}"
         );
         assert!(text(&status, now, true).contains("\x1b[31mred     \x1b[0m"));
+    }
+
+    #[test]
+    fn a_deputy_says_how_old_its_copy_is_and_that_words_belong_to_it() {
+        let deputy = |held, current, words_shown, note: &str| {
+            standby(&DeputyStatus {
+                role: "edge".into(),
+                copy: 9,
+                held,
+                current,
+                words_shown,
+                note: note.into(),
+            })
+        };
+        assert_eq!(
+            deputy(9, true, true, ""),
+            "deputy edge: its copy of the site, number 9, is current"
+        );
+        assert_eq!(
+            deputy(8, false, true, "the disk is full"),
+            "deputy edge: its copy of the site, number 8, is old: the disk is full"
+        );
+        assert_eq!(
+            deputy(0, false, false, ""),
+            "deputy edge: has no copy of the site yet\n  nobody has seen the recovery words: sudo \
+             muster recovery"
+        );
     }
 
     #[test]

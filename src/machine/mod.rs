@@ -27,6 +27,8 @@ use std::path::PathBuf;
 pub struct Start {
     /// Answers file of the stack, when there is one.
     pub answers: Option<PathBuf>,
+    /// Role of the lead.
+    pub lead: String,
     /// What the other hosts are told, who get the rest from the lead.
     pub join: Option<PathBuf>,
     /// `<task id>:<moment>` at which the agent stops for good: for trying power cuts.

@@ -1,13 +1,11 @@
 //! The join code: three words that a person reads on the lead and types on another host.
 
 use crate::site::secrets::SecretError;
-use bip39::Language;
+use crate::site::words::{self, Unknown};
 use std::fmt;
 
 /// Words of a code. Each is one of 2048: 33 bits together.
 const WORDS: usize = 3;
-/// Letters after which every word of the list is known.
-const ENOUGH: usize = 4;
 
 /// A join code.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,10 +29,6 @@ pub enum CodeError {
     },
 }
 
-fn list() -> &'static [&'static str; 2048] {
-    Language::English.word_list()
-}
-
 impl Code {
     /// Draws a code.
     pub fn draw() -> Result<Code, SecretError> {
@@ -44,7 +38,7 @@ impl Code {
         let word = |index: usize| {
             let number = numbers.get(index).copied().unwrap_or_default();
             // 65536 is a multiple of 2048: every word is as likely.
-            list()[usize::from(u16::from_le_bytes(number) % 2048)]
+            words::list()[usize::from(u16::from_le_bytes(number) % 2048)]
         };
         Ok(Code(std::array::from_fn(word)))
     }
@@ -52,15 +46,8 @@ impl Code {
     /// Reads what a person typed: words in any case, apart by anything that is no letter, each
     /// whole or as far as it is known.
     pub fn parse(text: &str) -> Result<Code, CodeError> {
-        let lower = text.to_lowercase();
-        let typed: Vec<&str> = lower
-            .split(|letter: char| !letter.is_alphabetic())
-            .filter(|word| !word.is_empty())
-            .collect();
-        let found: Vec<&'static str> = typed
-            .iter()
-            .map(|word| find(word))
-            .collect::<Result<_, _>>()?;
+        let found =
+            words::read(text).map_err(|Unknown { word, near }| CodeError::Word { word, near })?;
         match <[&'static str; WORDS]>::try_from(found) {
             Ok(words) => Ok(Code(words)),
             Err(words) => Err(CodeError::Count(words.len())),
@@ -71,23 +58,6 @@ impl Code {
     pub fn secret(&self) -> Vec<u8> {
         format!("muster join code {self}").into_bytes()
     }
-}
-
-fn find(typed: &str) -> Result<&'static str, CodeError> {
-    let exact = list().iter().find(|word| **word == typed);
-    let begun = || {
-        let long = typed.chars().count() >= ENOUGH;
-        let mut all = list().iter().filter(|word| word.starts_with(typed));
-        all.next().filter(|_| long)
-    };
-    exact.or_else(begun).copied().ok_or_else(|| {
-        let distance = |word: &&&str| strsim::damerau_levenshtein(word, typed);
-        let near = list().iter().min_by_key(distance);
-        CodeError::Word {
-            word: typed.to_owned(),
-            near: near.filter(|word| distance(word) <= 2).copied(),
-        }
-    })
 }
 
 impl fmt::Display for Code {
@@ -184,15 +154,6 @@ mod tests {
         assert!(told("").contains("these are 0"));
         // Three letters may begin several.
         assert!(told("zeb ocean ladder").starts_with("`zeb` is no word"));
-    }
-
-    #[test]
-    fn four_letters_are_enough_for_every_word() {
-        for word in list() {
-            let begin: String = word.chars().take(ENOUGH).collect();
-            assert_eq!(find(&begin).unwrap(), *word);
-            assert_eq!(find(word).unwrap(), *word);
-        }
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub enum Shut {
     Closed,
     /// The code has been burnt or has grown too old since the exchange began.
     Stale,
+    /// Another lead is on the wire, and nobody has said which of them is to be joined.
+    Held,
     /// This site has no token.
     NoToken,
 }
@@ -48,6 +50,8 @@ pub struct Door {
     /// Counts the codes.
     number: u64,
     wrong: u32,
+    /// Whether nobody is let in by a code until a person says so.
+    held: bool,
     token: Option<Token>,
 }
 
@@ -59,13 +63,14 @@ impl Door {
             drawn: now,
             number: 0,
             wrong: 0,
+            held: false,
             token,
         })
     }
 
     /// The code to show; nothing while the door is closed. One that is too old is replaced.
     pub fn code(&mut self, now: Instant) -> Result<Option<&Code>, SecretError> {
-        if self.wrong >= GUESSES {
+        if self.wrong >= GUESSES || self.held {
             return Ok(None);
         }
         if now.duration_since(self.drawn) >= LIFE {
@@ -92,6 +97,7 @@ impl Door {
     ) -> Result<Result<(Guess, Vec<u8>), Shut>, SecretError> {
         let secret = match knows {
             Knows::Token => self.token.as_ref().map(Token::secret).ok_or(Shut::NoToken),
+            Knows::Code if self.held => Err(Shut::Held),
             Knows::Code => self.code(now)?.map(Code::secret).ok_or(Shut::Closed),
         };
         let guess = Guess {
@@ -106,6 +112,7 @@ impl Door {
         match guess.knows {
             // Nobody guesses 256 bits.
             Knows::Token => Ok(()),
+            Knows::Code if self.held => Err(Shut::Held),
             Knows::Code if self.wrong >= GUESSES => Err(Shut::Closed),
             Knows::Code if guess.number != self.number => Err(Shut::Stale),
             Knows::Code if now.duration_since(self.drawn) >= LIFE => Err(Shut::Stale),
@@ -122,9 +129,20 @@ impl Door {
         Ok(())
     }
 
+    /// Lets nobody in by a code until somebody at the lead opens it.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Whether it waits for that.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
     /// Somebody at the lead opens it again.
     pub fn reopen(&mut self, now: Instant) -> Result<(), SecretError> {
         self.wrong = 0;
+        self.held = false;
         self.draw(now)
     }
 
@@ -192,6 +210,23 @@ mod tests {
         assert_eq!(door.counts(begun, now + LIFE), Err(Shut::Stale));
         assert_ne!(door.code(now + LIFE).unwrap(), Some(&first));
         assert_eq!(door.left(), GUESSES, "age is no guess");
+    }
+
+    #[test]
+    fn a_door_that_is_held_shows_no_code_and_takes_none_until_it_is_opened() {
+        let now = Instant::now();
+        let mut door = Door::open(Some(Token::draw().unwrap()), now).unwrap();
+        let (begun, _) = guess(&mut door, now);
+        door.hold();
+        assert!(door.is_held());
+        assert_eq!(door.code(now).unwrap(), None);
+        assert_eq!(door.begin(Knows::Code, now).unwrap(), Err(Shut::Held));
+        assert_eq!(door.counts(begun, now), Err(Shut::Held));
+        // A hypervisor has put the token where it belongs.
+        assert!(door.begin(Knows::Token, now).unwrap().is_ok());
+        door.reopen(now).unwrap();
+        assert!(!door.is_held());
+        assert!(door.code(now).unwrap().is_some());
     }
 
     #[test]

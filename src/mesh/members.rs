@@ -154,6 +154,20 @@ impl Members {
         Ok(Some(gone))
     }
 
+    /// Whether the host with this key was replaced.
+    pub fn is_revoked(&self, key: Print) -> bool {
+        self.table.revoked.contains(&key)
+    }
+
+    /// The host of a role leads from now on, in the place of the one with this key: that one is
+    /// good for nothing any more, and the new lead is no member.
+    pub fn promote(&mut self, role: &str, former: Print) -> Result<(), MembersError> {
+        let mut next = self.table.clone();
+        next.members.remove(role);
+        next.revoked.insert(former);
+        self.keep(next)
+    }
+
     fn keep(&mut self, next: Table) -> Result<(), MembersError> {
         let failed = |error| MembersError::Io {
             path: self.path.clone(),
@@ -221,6 +235,23 @@ mod tests {
         assert_eq!(members.may("edge", Print([1; 32])), Err(Refused::Revoked));
         assert_eq!(members.may("edge", Print([2; 32])), Ok(()));
         assert_eq!(members.role_of(Print([1; 32])), None);
+    }
+
+    #[test]
+    fn a_member_that_is_promoted_is_none_and_the_former_lead_never_joins() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut members = Members::open(folder.path()).unwrap();
+        members.enter("edge", member(1)).unwrap();
+        members.enter("files", member(2)).unwrap();
+        for _ in 0..2 {
+            members.promote("edge", Print([9; 32])).unwrap();
+            members = Members::open(folder.path()).unwrap();
+            assert_eq!(members.roles().collect::<Vec<_>>(), ["files"]);
+            assert_eq!(members.may("core", Print([9; 32])), Err(Refused::Revoked));
+            assert!(members.is_revoked(Print([9; 32])));
+            // It may come back as a member when another is promoted over it: not with this key.
+            assert_eq!(members.may("core", Print([3; 32])), Ok(()));
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Every host has one key, made on it (`host.key`), and shows it in every TLS handshake. A join
 //! proves with a code that a person carried, or with a token that a hypervisor put into both
 //! hosts, that the keys at the two ends of a connection are those of the lead and of the host
-//! of one role; from then on the keys themselves are known, and nothing else is believed.
+//! of one role; from then on the keys themselves are known, and nothing else is believed: but for a
+//! host that the site's authority says leads in the place of another ([`warrant`]).
 
 pub mod clock;
 pub mod code;
@@ -16,6 +17,7 @@ pub mod line;
 pub mod members;
 pub mod pake;
 pub mod tls;
+pub mod warrant;
 
 /// The versions of the protocol that this program speaks, oldest and newest.
 pub const PROTOCOL: [u32; 2] = [1, 1];

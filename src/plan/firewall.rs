@@ -29,6 +29,20 @@ pub fn rules(stack: &Stack) -> Vec<Rule> {
             why: "muster: hosts join and report".into(),
         });
     }
+    if let Some(deputy) = &stack.deputy {
+        // Nothing listens there before it is promoted; then all others come to it.
+        let others = stack.roles.iter().map(|role| &role.name);
+        let mut from: Vec<String> = others.filter(|role| *role != deputy).cloned().collect();
+        from.sort();
+        rules.push(Rule {
+            role: deputy.clone(),
+            protocol: "tcp".into(),
+            port: MESH_PORT,
+            scope: Scope::Site,
+            from,
+            why: "muster: hosts join and report, once it is promoted".into(),
+        });
+    }
     for instance in instances(stack) {
         let Some(service) = stack.services.get(&instance.service) else {
             continue;
@@ -95,6 +109,15 @@ mod tests {
         );
         stack.network = None;
         assert_eq!(join(&stack), Some(("front".into(), Scope::Public, vec![])));
+        // A deputy lets the others in, the former lead among them, when it is promoted.
+        let deputy = Stack {
+            deputy: Some("back".into()),
+            ..stack.clone()
+        };
+        let mut all = rules(&deputy).into_iter();
+        let rule = all.find(|rule| rule.role == "back" && rule.port == MESH_PORT);
+        let rule = rule.map(|rule| (rule.port, rule.scope, rule.from));
+        assert_eq!(rule, Some((MESH_PORT, Scope::Site, vec!["front".into()])));
         // A host that is alone lets nobody join.
         stack.roles.truncate(1);
         assert_eq!(join(&stack), None);

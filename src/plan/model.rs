@@ -5,6 +5,7 @@ use crate::profile::network::Bond;
 use crate::profile::{Action, Effect, Instance, Probe, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// Everything that will happen, in an order that works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,8 +14,11 @@ pub struct Plan {
     pub stack: String,
     /// SHA-256 over the stack's canonical JSON: hosts of different plans refuse each other.
     pub digest: String,
-    /// One per role, in stack order.
+    /// One per role, in stack order; the first is the lead until another is promoted.
     pub hosts: Vec<Host>,
+    /// Role whose host keeps a sealed copy of the site, and can be promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deputy: Option<String>,
     /// In order.
     pub phases: Vec<PlanPhase>,
     /// In a topological order that a person can follow: by phase, then as listed.
@@ -23,6 +27,15 @@ pub struct Plan {
     pub integrations: Vec<Integration>,
     /// What the packet filter lets in, per host; derived from ports and edges.
     pub firewall: Vec<Rule>,
+}
+
+impl Plan {
+    /// Address of a role's host among the hosts, if the plan gives it one.
+    pub fn address(&self, role: &str) -> Option<IpAddr> {
+        let host = self.hosts.iter().find(|host| host.role == role)?;
+        let (address, _) = host.address.as_deref()?.split_once('/')?;
+        address.parse().ok()
+    }
 }
 
 /// One host of the plan.

@@ -11,6 +11,7 @@ impl Plan {
             stack: stack.name.clone(),
             digest: digest(stack),
             hosts: stack.roles.iter().map(|role| host(stack, role)).collect(),
+            deputy: stack.deputy.clone(),
             phases: stack
                 .phases
                 .iter()

@@ -18,6 +18,8 @@ fn hosts(stack: &Stack, plan: &Plan, text: &mut String) {
     for (index, host) in plan.hosts.iter().enumerate() {
         let lead = if index == 0 && plan.hosts.len() > 1 {
             ", the lead"
+        } else if plan.deputy.as_ref() == Some(&host.role) {
+            ", its deputy"
         } else {
             ""
         };

@@ -72,6 +72,7 @@ impl Stack {
             summary: written.summary,
             roles: written.roles,
             network: written.network,
+            deputy: written.deputy,
             services,
             bases,
             phases: written.phases,

@@ -12,7 +12,7 @@ mod bind;
 mod check;
 pub mod glob;
 mod load;
-mod names;
+pub(crate) mod names;
 mod notes;
 mod parse;
 mod reader;

@@ -21,6 +21,9 @@ pub struct Stack {
     /// The network between its hosts; a stack of one host needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkPlan>,
+    /// Role whose host keeps a sealed copy of the site, and can be promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deputy: Option<String>,
     /// Every service some role runs, by name.
     pub services: BTreeMap<String, Service>,
     /// Every base some role is built on, by name.

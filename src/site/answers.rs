@@ -4,6 +4,7 @@ use super::question::{Kind, PASSWORD, Questions, Values};
 use super::refusal::Refusal;
 use super::rules::network::{self, Peer};
 use super::rules::{domain, person};
+use crate::profile::names::is_name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
@@ -21,6 +22,8 @@ pub struct Answers {
     pub token: Option<String>,
     /// Where the lead is, for a host that joins by a code.
     pub lead: Option<Peer>,
+    /// Role of the lead, for a host that would else make a new site: another was promoted.
+    pub leader: Option<String>,
 }
 
 /// A `[[person]]` of the answers file.
@@ -515,7 +518,14 @@ impl Reader<'_> {
                         self.problem(&name, Reason::Refused(refusal), Some(value.span()));
                     }
                 },
-                ("token" | "address", _) => self.wrong_type(&name, "a string", value),
+                ("lead", DeValue::String(text)) => match is_name(text) {
+                    true => answers.leader = Some(text.to_string()),
+                    false => {
+                        let reason = Reason::Refused(Refusal::Role(text.to_string()));
+                        self.problem(&name, reason, Some(value.span()));
+                    }
+                },
+                ("token" | "address" | "lead", _) => self.wrong_type(&name, "a string", value),
                 _ => self.unknown(&name, Some(key.span())),
             }
         }

@@ -4,8 +4,9 @@ use super::durable::{self, Owner};
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SubjectPublicKeyInfo,
+    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SigningKey, SubjectPublicKeyInfo,
 };
+use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -204,6 +205,26 @@ impl Authority {
             .map_err(made(&subject))?;
         Ok(leaf.pem())
     }
+
+    /// The authority's signature of a statement: ECDSA with SHA-256, ASN.1. A statement begins with
+    /// a letter, which no part of a certificate does.
+    pub fn attest(&self, statement: &[u8]) -> Result<Vec<u8>, AuthorityError> {
+        let signed = self.issuer.key().sign(statement);
+        signed.map_err(made("a statement of the site CA"))
+    }
+}
+
+/// Whether the authority with this certificate, PEM, has signed a statement.
+pub fn attested(ca: &str, statement: &[u8], signature: &[u8]) -> bool {
+    let Some(Ok(pem)) = Pem::iter_from_buffer(ca.as_bytes()).next() else {
+        return false;
+    };
+    let Ok(certificate) = pem.parse_x509() else {
+        return false;
+    };
+    let key = &certificate.public_key().subject_public_key.data;
+    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key);
+    key.verify(statement, signature).is_ok()
 }
 
 impl Signs for Authority {

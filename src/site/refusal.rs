@@ -19,6 +19,8 @@ pub enum Refusal {
     NotUtf8,
     #[error("a join token has 64 hexadecimal digits; `muster up` draws one for each site")]
     Token,
+    #[error("`{0}` is not the name of a role: lower-case letters, digits and dashes")]
+    Role(String),
     #[error("answer yes or no")]
     YesOrNo,
     #[error("`{value}` is none of the choices: {choices}")]

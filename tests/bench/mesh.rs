@@ -269,6 +269,7 @@ fn round(hosts: usize) {
             let call = Call {
                 address,
                 lead: lead_key.unwrap(),
+                other: None,
                 plan: PLAN.into(),
                 rhythm: Rhythm::default(),
             };

@@ -15,6 +15,7 @@ mod cache;
 mod contents;
 mod cuts;
 mod deb;
+mod deputy;
 mod derived;
 mod disk;
 mod excluded;

@@ -65,15 +65,25 @@ pub fn all_green(shown: &Value) -> bool {
 
 /// The machines of the stack, not there yet.
 pub fn pair() -> Hosts {
-    attached("", "")
+    pair_of(stack("", ""))
 }
 
 /// The same with these keys in `[network]` and in each role.
 pub fn attached(network: &str, role: &str) -> Hosts {
+    pair_of(stack(network, role))
+}
+
+/// The same with more lines in `[stack]`.
+pub fn pair_with(lines: &str) -> Hosts {
+    let text = stack("", "");
+    pair_of(text.replacen("[network]", &format!("{lines}[network]"), 1))
+}
+
+fn pair_of(text: String) -> Hosts {
     let pair = Hosts::new("pair");
     let folder = pair.folder().join("pair");
     fs::create_dir_all(&folder).expect("made");
-    fs::write(folder.join("stack.toml"), stack(network, role)).expect("written");
+    fs::write(folder.join("stack.toml"), text).expect("written");
     pair
 }
 

@@ -2,7 +2,7 @@
 
 use crate::site::{Site, UP, wait};
 use crate::trouble::put_later_figures_aside;
-use crate::{bonded, joining, mishaps, network, pair, starter};
+use crate::{bonded, deputy, joining, mishaps, network, pair, starter};
 use std::time::Duration;
 
 #[test]
@@ -94,6 +94,11 @@ fn power_cuts_all_through_the_bring_up_of_two_hosts_end_green_with_no_secret_cha
 #[test]
 fn two_hosts_join_by_the_code_that_a_person_types() {
     joining::a_person_lets_a_host_join_with_the_code_of_the_lead();
+}
+
+#[test]
+fn a_deputy_becomes_the_lead() {
+    deputy::takes_the_place_of_a_lead_whose_disk_is_gone();
 }
 
 /// Brings a host up at another time, then sets its clock right while it runs: certificates are

@@ -2,7 +2,7 @@
 //!
 //! Each test starts itself again in a namespace that it makes, where `MUSTER_WIRE` is set.
 
-use muster::mesh::discover::{Announced, PORT, cards, leads, question, respond};
+use muster::mesh::discover::{Announced, PORT, Rival, cards, leads, question, respond, rivals};
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::process::Command;
 use std::time::Duration;
@@ -95,6 +95,41 @@ async fn two_leads_are_both_found() {
     let mut roles: Vec<&str> = found.iter().map(|one| &*one.announced.role).collect();
     roles.sort_unstable();
     assert_eq!(roles, ["core", "office"]);
+}
+
+#[tokio::test]
+async fn a_second_lead_of_the_plan_is_told_about_the_first_and_not_about_itself() {
+    let name = "a_second_lead_of_the_plan_is_told_about_the_first_and_not_about_itself";
+    if !inside(name, ONE_CARD) {
+        return;
+    }
+    until_a_card().await;
+    let stranger = Announced {
+        plan: "f".repeat(32),
+        ..lead("office", 7435)
+    };
+    for announced in [lead("core", 7433), lead("core", 7434), stranger] {
+        tokio::spawn(async move { respond(&announced).await });
+    }
+    settle().await;
+    let found = leads(PATIENCE).await.unwrap();
+    assert_eq!(found.len(), 3, "{found:?}");
+    let own = cards().unwrap();
+    // They share a card here, and differ by their ports.
+    for port in [7433, 7434] {
+        let seen = rivals(&found, super::PLAN, &own, port);
+        let rival = Rival {
+            role: "core".into(),
+            address: format!("{}%wire0", own[0].address),
+        };
+        assert_eq!(seen, [rival].into(), "{port}");
+    }
+    // Alone among strangers.
+    let alone: Vec<_> = found
+        .into_iter()
+        .filter(|one| one.address.port() != 7434)
+        .collect();
+    assert!(rivals(&alone, super::PLAN, &own, 7433).is_empty());
 }
 
 #[tokio::test]

@@ -62,6 +62,8 @@ impl link::Host for Agent {
             // It crashes over this one.
             Question::Sign { .. } => drop(reply),
             Question::Status {} => self.unanswered.lock().unwrap().push(reply),
+            Question::Keep { copy } => reply.give(Ok(json!({"kept": copy}))),
+            Question::Holds {} => reply.give(Ok(Value::Null)),
         }
     }
 
@@ -83,7 +85,7 @@ fn set(tasks: &[&str]) -> BTreeSet<String> {
 }
 
 /// Waits until something holds.
-async fn until(what: &str, holds: impl Fn() -> bool) {
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..2000 {
         if holds() {
             return;
@@ -106,6 +108,7 @@ impl Member {
         let call = Call {
             address,
             lead,
+            other: None,
             plan: plan.to_owned(),
             rhythm: RHYTHM,
         };

@@ -3,6 +3,7 @@
 
 mod between;
 mod confirm;
+mod deputy;
 mod discover;
 mod line;
 
@@ -359,6 +360,24 @@ async fn wrong_codes_are_burnt_and_the_fifth_closes_the_lead() {
         "5 wrong codes have closed the lead to joining; open it there again: sudo muster join --open"
     );
     lead.lobby.reopen().unwrap();
+    host.join(lead.address, "edge", &lead.code()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lead_that_is_not_the_only_one_lets_nobody_in_before_a_person_says_so() {
+    let lead = Lead::start(None).await;
+    let host = Host::new();
+    let code = lead.code();
+    lead.lobby.hold();
+    assert!(lead.lobby.shown().unwrap().held);
+    assert_eq!(lead.lobby.shown().unwrap().code, None);
+    assert_eq!(
+        host.refused(lead.address, "edge", &code).await,
+        "another lead of the same stack is on the wire, and nobody has said which of the two is to \
+         be joined: on that one, sudo muster join --open"
+    );
+    lead.lobby.reopen().unwrap();
+    assert!(!lead.lobby.shown().unwrap().held);
     host.join(lead.address, "edge", &lead.code()).await.unwrap();
 }
 

@@ -343,6 +343,7 @@ pub fn stack(base: Base, packages: &[&str]) -> Stack {
             settings: BTreeMap::new(),
         }],
         network: None,
+        deputy: None,
         services: BTreeMap::new(),
         bases: BTreeMap::from([(base.name.clone(), base)]),
         phases: vec![],

@@ -4,8 +4,8 @@ use crate::desk::{Desk, PROFILES};
 use crate::schema::{accepts, describes, folder, read, refuses};
 use muster::bringup::board::TaskStand;
 use muster::bringup::status::{
-    Attention, Colour, HostStand, HostStatus, IntegrationStatus, Outcome, PhaseStatus, ProbeStatus,
-    RouteStatus, ServiceStatus, Status,
+    Attention, Colour, DeputyStatus, HostStand, HostStatus, IntegrationStatus, Outcome,
+    PhaseStatus, ProbeStatus, RouteStatus, ServiceStatus, Status,
 };
 use muster::cli::diagnose::Diagnosis;
 use muster::cli::ps::{Listing, Row};
@@ -408,6 +408,14 @@ fn status() -> Status {
             url: "https://webmail.example.org/".into(),
             summary: "Webmail".into(),
         }],
+        deputy: Some(DeputyStatus {
+            role: "edge".into(),
+            copy: 9,
+            held: 8,
+            current: false,
+            words_shown: true,
+            note: "the disk is full".into(),
+        }),
     }
 }
 

@@ -69,6 +69,14 @@ fn example() -> Status {
             url: "https://webmail.example.org/".into(),
             summary: "Webmail".into(),
         }],
+        deputy: Some(DeputyStatus {
+            role: "edge".into(),
+            copy: 9,
+            held: 8,
+            current: false,
+            words_shown: true,
+            note: "the disk is full".into(),
+        }),
     }
 }
 

@@ -105,6 +105,24 @@ pub fn settle(
     }))
 }
 
+/// Tells hosts that join from now on who leads, where that is not whom the stack names first.
+pub fn led_by(folder: &Folder, lead: &str) -> miette::Result<()> {
+    let path = folder.file(JOIN);
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let damaged = |why: String| report::plain(format!("{}: {why}", path.display()), None);
+    let mut table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| damaged(error.to_string()))?;
+    let join = table
+        .entry("join")
+        .or_insert_with(|| toml::Value::Table(Table::new()));
+    let join = join
+        .as_table_mut()
+        .ok_or_else(|| damaged("join is no table".into()))?;
+    join.insert("lead".into(), toml::Value::String(lead.to_owned()));
+    Ok(write_private(&path, table.to_string().as_bytes())?)
+}
+
 /// What the hosts of a site know each other by: from the answers, else drawn now.
 fn join(answers: &Table) -> miette::Result<toml::Value> {
     if let Some(join) = answers.get("join") {

@@ -175,9 +175,9 @@ impl Qemu {
         }
         let launch = command_line::Launch {
             accel: choice.accel,
-            answers: match machine.order {
-                0 => start.answers.as_deref(),
-                _ => start.join.as_deref(),
+            answers: match machine.role == start.lead {
+                true => start.answers.as_deref(),
+                false => start.join.as_deref(),
             },
             break_at: start.break_at.as_deref(),
             clock: start.clock.as_deref(),

@@ -7,11 +7,13 @@ mod ask;
 mod cards;
 mod message;
 mod respond;
+mod rivals;
 
 pub use ask::{Found, leads};
 pub use cards::{Card, cards};
 pub use message::{Question, answer, asked, question, told};
 pub use respond::respond;
+pub use rivals::{Rival, rivals};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;

@@ -11,6 +11,7 @@ use crate::mesh::line::FromLead;
 use crate::mesh::line::hub::{Desk, Hub};
 use crate::mesh::members::{Member, Members, MembersError, Record, Refused};
 use crate::mesh::pake::{Binding, Exchange, Side};
+use crate::mesh::warrant::Claim;
 use crate::mesh::{PROTOCOL, common, tls};
 use crate::site::secrets::SecretError;
 use std::collections::BTreeSet;
@@ -58,6 +59,8 @@ pub struct Shown {
     pub lives: Duration,
     /// Wrong guesses that are left.
     pub left: u32,
+    /// Whether the door waits for a person, since another lead is on the wire.
+    pub held: bool,
     /// Roles that nobody has taken yet.
     pub missing: Vec<String>,
 }
@@ -159,6 +162,7 @@ impl<S: Site + 'static> Lobby<S> {
             code,
             lives: door.lives(now),
             left: door.left(),
+            held: door.is_held(),
             missing,
         })
     }
@@ -166,6 +170,11 @@ impl<S: Site + 'static> Lobby<S> {
     /// What is fixed.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Lets nobody in by a code until the door is opened again.
+    pub fn hold(&self) {
+        lock(&self.door).hold();
     }
 
     /// Opens the door again.
@@ -248,7 +257,14 @@ impl<S: Site + 'static> Lobby<S> {
                     Ok(role) => role,
                     Err(words) => {
                         self.site().note(&format!("{from}: not let in: {words}"));
-                        let _ = frame::write(&mut stream, &FromLead::Refused { words }).await;
+                        // Nobody else needs to know.
+                        let (_, connection) = stream.get_ref();
+                        let former = tls::peer(connection)
+                            .is_some_and(|key| lock(&self.members).is_revoked(key));
+                        let warrant = self.site().warrant().filter(|_| former);
+                        let warrant = warrant.map(Box::new);
+                        let said = FromLead::Refused { words, warrant };
+                        let _ = frame::write(&mut stream, &said).await;
                         return;
                     }
                 };
@@ -285,9 +301,11 @@ impl<S: Site + 'static> Lobby<S> {
     ) -> Result<String, String> {
         let (_, connection) = stream.get_ref();
         let key = tls::peer(connection).ok_or("no key was shown")?;
-        let members = lock(&self.members);
-        let role = members.role_of(key).map(str::to_owned);
-        let role = role.ok_or("this host is not a member of this site (any more)")?;
+        let role = lock(&self.members).role_of(key).map(str::to_owned);
+        let role = role.ok_or_else(|| {
+            let stranger = || "this host is not a member of this site (any more)".to_owned();
+            self.former(key).unwrap_or_else(stranger)
+        })?;
         self.agrees(protocol, &role, plan)?;
         Ok(role)
     }
@@ -432,10 +450,29 @@ impl<S: Site + 'static> Lobby<S> {
                 "{role} has joined already, on {since}; if that host is gone for good, \
                      on the lead: sudo muster join --replace {role}"
             )),
-            Refused::Revoked => refused(format!(
-                "this host was replaced as {role} and may not come back; start it from a \
+            Refused::Revoked => refused(self.former(key).unwrap_or_else(|| {
+                format!(
+                    "this host was replaced as {role} and may not come back; start it from a \
                      fresh image"
-            )),
+                )
+            })),
+        })
+    }
+
+    /// What a host is told that led this site before, by the key that it has shown.
+    fn former(&self, key: Print) -> Option<String> {
+        let Claim {
+            role,
+            former,
+            since,
+            ..
+        } = self.site().warrant()?.claim;
+        (former.key == key).then(|| {
+            format!(
+                "{0} led this site until {role} was promoted on {since}, and its key is good for \
+                 nothing any more; start {0} from a fresh image, told that {role} leads",
+                former.role
+            )
         })
     }
 
@@ -446,7 +483,12 @@ impl<S: Site + 'static> Lobby<S> {
         let member = members.of_role(role).filter(|member| member.key == *key)?;
         self.site()
             .note(&format!("{role} has joined again from {address}"));
-        Some(member.record.clone())
+        // Whoever led when it joined, this host leads now.
+        Some(Record {
+            lead: self.facts.lead.clone(),
+            lead_key: self.own,
+            ..member.record.clone()
+        })
     }
 
     /// Asks a person whether they want this host, for as long as it stays on the line.
@@ -532,6 +574,10 @@ fn shut(why: Shut) -> Away {
             words: "the code has changed in the meantime: type the one on the lead's screen".into(),
             again: true,
         },
+        Shut::Held => refused(
+            "another lead of the same stack is on the wire, and nobody has said which of the two \
+             is to be joined: on that one, sudo muster join --open",
+        ),
         Shut::NoToken => refused(
             "this host has a join token and the lead has none: their answers were made apart",
         ),

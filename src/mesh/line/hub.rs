@@ -4,6 +4,7 @@ use super::question::{Answered, Pending, Question, Reply, parted};
 use super::{FromLead, FromMember, Orders, Rhythm};
 use crate::mesh::clock;
 use crate::mesh::frame::{self, FrameError, KNOWN};
+use crate::mesh::warrant::Warrant;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,10 @@ pub trait Desk: Send + Sync {
     fn stirred(&self, role: &str);
     /// Something worth a line in the log.
     fn note(&self, words: &str);
+    /// That this host leads in the place of another; none of the one that made the site.
+    fn warrant(&self) -> Option<Warrant> {
+        None
+    }
 }
 
 /// A change: a task of a role is done, or not any more.
@@ -334,12 +339,19 @@ impl<D: Desk> Hub<D> {
                 let words = "the lead could not put the orders together; its log says why: \
                              journalctl -u muster";
                 let words = words.to_owned();
-                return frame::write(&mut to, &FromLead::Refused { words }).await;
+                let warrant = None;
+                return frame::write(&mut to, &FromLead::Refused { words, warrant }).await;
             }
         };
         let mut bell = self.bell(role);
         let time = clock::seconds();
-        frame::write(&mut to, &FromLead::Orders { orders, time }).await?;
+        let warrant = self.desk.warrant().map(Box::new);
+        let said = FromLead::Orders {
+            orders,
+            time,
+            warrant,
+        };
+        frame::write(&mut to, &said).await?;
         let mut seen = 0;
         self.say_news(role, &mut seen, &mut to).await?;
         let (saying, mut said) = mpsc::unbounded_channel();

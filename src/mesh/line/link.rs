@@ -5,6 +5,7 @@ use super::{FromLead, FromMember, Orders, Rhythm};
 use crate::mesh::frame::{self, FrameError, KNOWN};
 use crate::mesh::identity::{Identity, Print};
 use crate::mesh::join::ToLead;
+use crate::mesh::warrant::Warrant;
 use crate::mesh::{PROTOCOL, tls};
 use rustls::pki_types::ServerName;
 use serde_json::Value;
@@ -12,6 +13,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio_rustls::TlsConnector;
@@ -40,6 +42,11 @@ pub trait Host: Send + Sync {
     fn answer(&self, question: Question, reply: Reply);
     /// Something worth a line in the log.
     fn note(&self, words: &str);
+    /// The host with this key leads by this warrant; why that is not believed. What is believed is
+    /// on the disk when this returns.
+    fn follow(&self, _warrant: &Warrant, _key: Print) -> Result<(), String> {
+        Err("this host knows of no other lead".into())
+    }
 }
 
 /// Whom to call, and as whom.
@@ -47,8 +54,10 @@ pub trait Host: Send + Sync {
 pub struct Call {
     /// Where the lead is.
     pub address: SocketAddr,
-    /// Its key, as the join has proven it.
+    /// Its key, as the join or a warrant has proven it.
     pub lead: Print,
+    /// Where another host may come to lead in its place.
+    pub other: Option<SocketAddr>,
     /// Digest of this host's plan.
     pub plan: String,
     /// How both sides notice that the other is gone.
@@ -73,6 +82,8 @@ enum Ended {
     Lost(String),
     #[error("what answers there is not the lead of this site")]
     NotTheLead,
+    #[error("what answers there says that it leads this site, which is not believed: {0}")]
+    Disbelieved(String),
     #[error("{0}")]
     Refused(String),
 }
@@ -163,20 +174,31 @@ impl Link {
         Some(self.pending.wait(&asked, "the lead", limit))
     }
 
-    /// Keeps the line up, for ever.
+    /// Keeps the line up, for ever: to the lead, or to who has come to lead in its place.
     pub async fn hold(&self, call: &Call, identity: &Identity, host: &dyn Host) {
         let mut pause = PAUSES[0];
-        let mut told = String::new();
+        let mut whom = Whom {
+            lead: call.lead,
+            ways: std::iter::once(call.address).chain(call.other).collect(),
+            home: 0,
+            at: 0,
+        };
+        let mut told = vec![String::new(); whom.ways.len()];
         loop {
-            let ended = self.attempt(call, identity, host, &mut pause).await;
+            let ended = self
+                .attempt(call, &mut whom, identity, host, &mut pause)
+                .await;
             *lock(&self.line) = None;
             self.pending.forget();
-            let words = format!("the lead at {}: {ended}", call.address);
-            // Once for each reason, not each time.
-            if words != told {
+            let words = format!("the lead at {}: {ended}", whom.ways[whom.at]);
+            // A deputy that was not promoted does not listen. Else once for each reason, not each
+            // time.
+            let silent = whom.at != whom.home && matches!(ended, Ended::Lost(_));
+            if !silent && words != told[whom.at] {
                 host.note(&words);
-                told = words;
+                told[whom.at] = words;
             }
+            whom.at = (whom.at + 1) % whom.ways.len();
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES[1]);
         }
@@ -185,61 +207,51 @@ impl Link {
     async fn attempt(
         &self,
         call: &Call,
+        whom: &mut Whom,
         identity: &Identity,
         host: &dyn Host,
         pause: &mut Duration,
     ) -> Ended {
-        match self.dial(call, identity).await {
-            Ok(stream) => {
-                let ended = self.talk(call, stream, host, pause).await;
+        match dial(whom.ways[whom.at], identity, PATIENCE).await {
+            // A stranger is told nothing, but where somebody may have been promoted.
+            Ok((_, key)) if key != whom.lead && whom.ways.len() == 1 => Ended::NotTheLead,
+            Ok((stream, key)) => {
+                let ended = self.talk(call, whom, (stream, key), host, pause).await;
                 ended.err().unwrap_or(Ended::Lost("it has hung up".into()))
             }
             Err(ended) => ended,
         }
     }
 
-    async fn dial(&self, call: &Call, identity: &Identity) -> Result<TlsStream<TcpStream>, Ended> {
-        let lost = |error: &dyn std::fmt::Display| Ended::Lost(error.to_string());
-        let config = tls::client(identity).map_err(|error| lost(&error))?;
-        let dialled = tokio::time::timeout(PATIENCE, async {
-            let socket = TcpStream::connect(call.address).await?;
-            // What is sent is whole.
-            socket.set_nodelay(true)?;
-            let name = ServerName::IpAddress(call.address.ip().into());
-            TlsConnector::from(config).connect(name, socket).await
-        });
-        let stream = match dialled.await {
-            Ok(stream) => stream.map_err(|error| lost(&error))?,
-            Err(_) => return Err(Ended::Lost(format!("silent for {} s", PATIENCE.as_secs()))),
-        };
-        let (_, connection) = stream.get_ref();
-        match tls::peer(connection) == Some(call.lead) {
-            true => Ok(stream),
-            false => Err(Ended::NotTheLead),
-        }
-    }
-
     async fn talk(
         &self,
         call: &Call,
-        stream: TlsStream<TcpStream>,
+        whom: &mut Whom,
+        (stream, key): (TlsStream<TcpStream>, Print),
         host: &dyn Host,
         pause: &mut Duration,
     ) -> Result<(), Ended> {
         let (mut from, mut to) = tokio::io::split(stream);
-        let hello = ToLead::Hello {
-            protocol: PROTOCOL,
-            plan: call.plan.clone(),
+        let (orders, time, warrant) = match hello(&mut from, &mut to, &call.plan).await? {
+            FromLead::Orders {
+                orders,
+                time,
+                warrant,
+            } => (orders, time, warrant),
+            _ if key != whom.lead => return Err(Ended::NotTheLead),
+            FromLead::Refused { words, .. } => return Err(Ended::Refused(words)),
+            _ => return Err(Ended::Lost("no orders after the hello".into())),
         };
-        frame::write(&mut to, &hello).await?;
-        let first = tokio::time::timeout(PATIENCE, frame::read(&mut from, KNOWN)).await;
-        let first = first.map_err(|_| Ended::Lost("silent after the hello".into()))??;
-        let FromLead::Orders { orders, time } = first else {
-            return Err(match first {
-                FromLead::Refused { words } => Ended::Refused(words),
-                _ => Ended::Lost("no orders after the hello".into()),
-            });
-        };
+        match &warrant {
+            None if key != whom.lead => return Err(Ended::NotTheLead),
+            None => {}
+            Some(warrant) if key != whom.lead => {
+                host.follow(warrant, key).map_err(Ended::Disbelieved)?;
+                (whom.lead, whom.home) = (key, whom.at);
+            }
+            // Known to most, and news to one that has joined since.
+            Some(warrant) => drop(host.follow(warrant, key)),
+        }
         host.time(time);
         host.orders(*orders);
         let (line, mut said) = mpsc::unbounded_channel();
@@ -282,7 +294,7 @@ impl Link {
 
     fn heard(&self, heard: FromLead, host: &dyn Host, line: &Saying) -> Result<(), Ended> {
         match heard {
-            FromLead::Orders { orders, time } => {
+            FromLead::Orders { orders, time, .. } => {
                 host.time(time);
                 host.orders(*orders);
             }
@@ -306,8 +318,87 @@ impl Link {
                 answer,
                 reason,
             } => self.pending.answered(number, answer, reason),
-            FromLead::Refused { words } => return Err(Ended::Refused(words)),
+            FromLead::Refused { words, .. } => return Err(Ended::Refused(words)),
         }
         Ok(())
     }
+}
+
+/// Who is called, and where it may be.
+struct Whom {
+    lead: Print,
+    ways: Vec<SocketAddr>,
+    /// Which of them leads to the lead, as far as known.
+    home: usize,
+    /// Which is tried.
+    at: usize,
+}
+
+/// Connects, and says who is there.
+async fn dial(
+    address: SocketAddr,
+    identity: &Identity,
+    patience: Duration,
+) -> Result<(TlsStream<TcpStream>, Print), Ended> {
+    let lost = |error: &dyn std::fmt::Display| Ended::Lost(error.to_string());
+    let config = tls::client(identity).map_err(|error| lost(&error))?;
+    let dialled = tokio::time::timeout(patience, async {
+        let socket = TcpStream::connect(address).await?;
+        // What is sent is whole.
+        socket.set_nodelay(true)?;
+        let name = ServerName::IpAddress(address.ip().into());
+        TlsConnector::from(config).connect(name, socket).await
+    });
+    let stream = match dialled.await {
+        Ok(stream) => stream.map_err(|error| lost(&error))?,
+        Err(_) => return Err(Ended::Lost(format!("silent for {} s", patience.as_secs()))),
+    };
+    let (_, connection) = stream.get_ref();
+    match tls::peer(connection) {
+        Some(key) => Ok((stream, key)),
+        None => Err(Ended::NotTheLead),
+    }
+}
+
+/// Says hello, and hears what the other side says first.
+async fn hello(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    plan: &str,
+) -> Result<FromLead, Ended> {
+    let hello = ToLead::Hello {
+        protocol: PROTOCOL,
+        plan: plan.to_owned(),
+    };
+    frame::write(to, &hello).await?;
+    let first = tokio::time::timeout(PATIENCE, frame::read(from, KNOWN)).await;
+    Ok(first.map_err(|_| Ended::Lost("silent after the hello".into()))??)
+}
+
+/// The key of whoever answers there; none if nobody does within this time.
+pub async fn answers(
+    address: SocketAddr,
+    identity: &Identity,
+    patience: Duration,
+) -> Option<Print> {
+    let (_, key) = dial(address, identity, patience).await.ok()?;
+    Some(key)
+}
+
+/// By which warrant whoever answers there leads: for a lead that may have been followed by another
+/// while it was away. The warrant is to be checked.
+pub async fn in_whose_place(
+    address: SocketAddr,
+    identity: &Identity,
+    plan: &str,
+    patience: Duration,
+) -> Option<Warrant> {
+    let (stream, key) = dial(address, identity, patience).await.ok()?;
+    let (mut from, mut to) = tokio::io::split(stream);
+    let said = hello(&mut from, &mut to, plan).await.ok()?;
+    let warrant = match said {
+        FromLead::Orders { warrant, .. } | FromLead::Refused { warrant, .. } => warrant?,
+        _ => return None,
+    };
+    (warrant.claim.key == key).then_some(*warrant)
 }

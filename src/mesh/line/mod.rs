@@ -20,12 +20,16 @@
 //!
 //! Either side may ask whenever the line is up. Answers come in any order and name their
 //! question; what is not answered when the line breaks never is, and is asked again or not.
+//!
+//! A member that cannot reach its lead calls where the deputy is, too, and follows it when it shows
+//! the warrant of the site's authority.
 
 pub mod hub;
 pub mod link;
 pub mod question;
 
 use self::question::Question;
+use crate::mesh::warrant::Warrant;
 use crate::site::Site;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -97,6 +101,9 @@ pub enum FromLead {
         orders: Box<Orders>,
         /// The lead's clock, seconds since 1970.
         time: u64,
+        /// That it leads in the place of another; none from the host that made the site.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warrant: Option<Box<Warrant>>,
     },
     /// Tasks of other hosts that this one's wait for are done.
     Done {
@@ -128,6 +135,9 @@ pub enum FromLead {
     Refused {
         /// Why, and what to do.
         words: String,
+        /// Who leads: for a former lead that has not heard of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warrant: Option<Box<Warrant>>,
     },
 }
 

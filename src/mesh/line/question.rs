@@ -31,6 +31,23 @@ pub enum Question {
         /// Which one; may be a pattern.
         unit: String,
     },
+    /// Of the deputy: keep this sealed copy of the site. Answered like [`Question::Holds`].
+    Keep {
+        /// As it is written to the disk.
+        copy: String,
+    },
+    /// Of the deputy: which copy it has, [`Held`], or nothing.
+    Holds {},
+}
+
+/// Which copy of the site a deputy has on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Held {
+    /// The term of the lead that sealed it.
+    pub term: u64,
+    /// Its number.
+    pub number: u64,
 }
 
 /// The answer, or why there is none.

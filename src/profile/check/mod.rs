@@ -59,6 +59,7 @@ pub fn names(stack: &Stack, bases: &BTreeSet<String>, notes: &Notes) {
     }
     phases(stack, notes);
     addresses(stack, notes);
+    deputy(stack, notes);
     for (key, value) in &stack.demo.answers {
         let local = value.trim_end_matches('.').ends_with(".local");
         if key.ends_with(".domain") && local {
@@ -70,6 +71,40 @@ pub fn names(stack: &Stack, bases: &BTreeSet<String>, notes: &Notes) {
                 Some("for a demonstration take one in `.test` or `.internal`".into()),
             );
         }
+    }
+}
+
+/// The deputy is a host of its own that every other finds when the lead is gone.
+fn deputy(stack: &Stack, notes: &Notes) {
+    let Some(deputy) = &stack.deputy else {
+        return;
+    };
+    let problem = |what: String, why: &str, hint: Option<String>| {
+        notes.problem("stack/stack/deputy", what, why.to_owned(), hint);
+    };
+    let others: Vec<&str> = stack.roles.iter().skip(1).map(|one| &*one.name).collect();
+    if stack.roles.first().is_some_and(|lead| lead.name == *deputy) {
+        let hint = match &others[..] {
+            [] => "it takes a second role; without one, leave `deputy` out".to_owned(),
+            others => format!("its other roles: {}", others.join(", ")),
+        };
+        problem(
+            format!("`{deputy}` cannot be the deputy of itself"),
+            "the first role is the lead; a deputy takes its place when it is gone",
+            Some(hint),
+        );
+    } else if !others.contains(&&**deputy) {
+        problem(
+            format!("there is no role `{deputy}`"),
+            "the deputy is the host of another role than the lead's",
+            suggest_or_list(deputy, others.iter().copied()),
+        );
+    } else if stack.network.is_none() {
+        problem(
+            format!("`{deputy}` has no address at which the others would find it"),
+            "hosts look for a deputy where the plan says, since their lead is gone",
+            Some("add [network] with hosts = \"10.77.0.0/24\"".into()),
+        );
     }
 }
 

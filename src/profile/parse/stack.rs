@@ -18,6 +18,8 @@ pub struct Written {
     pub kernel: Option<String>,
     /// The network between the hosts.
     pub network: Option<NetworkPlan>,
+    /// Role of the deputy.
+    pub deputy: Option<String>,
     /// Roles; `base` is empty where the role names none.
     pub roles: Vec<Role>,
     /// Phases.
@@ -49,6 +51,7 @@ pub fn stack(top: &Table<'_>) -> Written {
         base: None,
         kernel: None,
         network: top.table("network").as_ref().and_then(network),
+        deputy: None,
         roles: top.tables("role").iter().map(role).collect(),
         phases: top.tables("phase").iter().map(phase).collect(),
         binds: top.tables("bind").iter().map(bind).collect(),
@@ -59,6 +62,7 @@ pub fn stack(top: &Table<'_>) -> Written {
         written.summary = table.required("summary");
         written.base = table.text("base");
         written.kernel = table.text("kernel");
+        written.deputy = table.text("deputy");
         table.done();
     }
     if let Some(table) = top.table("demo") {

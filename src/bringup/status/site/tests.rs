@@ -63,6 +63,7 @@ fn part(role: &str, colour: Colour, outcome: Outcome) -> Status {
         }],
         attention: Vec::new(),
         routes: Vec::new(),
+        deputy: None,
     };
     status.count();
     status

@@ -1,0 +1,272 @@
+//! What makes a host the lead of its site: the files below the agent's folder that no other host
+//! has. The site's answers, its secrets, its authority, the table of its hosts, their token, and
+//! the recovery words. Not the journal: that says what one host has done.
+
+use super::durable;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::path::{Component, Path, PathBuf};
+
+/// The site's answers.
+pub const SITE: &str = "site.json";
+/// The certificate of the site's authority.
+pub const CA: &str = "ca/ca.pem";
+/// Its key.
+pub const CA_KEY: &str = "ca/ca.key";
+/// The table of the site's hosts.
+pub const MEMBERS: &str = "mesh/members.json";
+
+/// Files that every lead has.
+const NEEDED: [&str; 4] = [SITE, CA, CA_KEY, "recovery/words"];
+/// Files that it may have.
+const OTHERS: [&str; 2] = [MEMBERS, "mesh/token"];
+/// A folder, with all below it.
+const SECRETS: &str = "secrets";
+
+/// The files, by their path below the agent's folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Estate {
+    /// Path → content.
+    pub files: BTreeMap<String, String>,
+}
+
+/// Why files are none of a lead.
+#[derive(Debug, thiserror::Error)]
+pub enum EstateError {
+    /// Reading or writing failed.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file that every lead has is not there.
+    #[error("{0} is missing: the lead had not come so far")]
+    Missing(&'static str),
+    /// A name that no lead has.
+    #[error("`{0}` is no file of a lead")]
+    Strange(String),
+    /// The copy is no list of files.
+    #[error("what was sealed cannot be read: {0}")]
+    Garbled(serde_json::Error),
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> EstateError {
+    let path = path.to_owned();
+    move |error| EstateError::Io { path, error }
+}
+
+impl Estate {
+    /// Reads the files of a lead.
+    pub fn gather(state: &Path) -> Result<Estate, EstateError> {
+        let mut files = BTreeMap::new();
+        for name in NEEDED.iter().chain(&OTHERS) {
+            let path = state.join(name);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => {
+                    files.insert((*name).to_owned(), text);
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(at(&path)(error)),
+            }
+        }
+        below(&state.join(SECRETS), SECRETS, &mut files)?;
+        let estate = Estate { files };
+        estate.is_whole()?;
+        Ok(estate)
+    }
+
+    /// Reads what was sealed.
+    pub fn parse(text: &[u8]) -> Result<Estate, EstateError> {
+        let estate: Estate = serde_json::from_slice(text).map_err(EstateError::Garbled)?;
+        for name in estate.files.keys() {
+            let known = NEEDED.iter().chain(&OTHERS).any(|known| known == name);
+            if !known && !is_secret(name) {
+                return Err(EstateError::Strange(name.clone()));
+            }
+        }
+        estate.is_whole()?;
+        Ok(estate)
+    }
+
+    fn is_whole(&self) -> Result<(), EstateError> {
+        let missing = NEEDED.iter().find(|name| !self.files.contains_key(**name));
+        missing.map_or(Ok(()), |name| Err(EstateError::Missing(name)))
+    }
+
+    /// What is sealed.
+    pub fn text(&self) -> Result<Vec<u8>, EstateError> {
+        serde_json::to_vec(&self.files).map_err(EstateError::Garbled)
+    }
+
+    /// SHA-256 of all of it, hex: another one when anything has changed.
+    pub fn digest(&self) -> Result<String, EstateError> {
+        Ok(hex::encode(Sha256::digest(self.text()?)))
+    }
+
+    /// Writes the files below a folder; each is whole or as it was.
+    pub fn put(&self, state: &Path) -> Result<(), EstateError> {
+        for (name, text) in &self.files {
+            let path = state.join(name);
+            // The certificate of the authority is for everybody, what is beside it is not.
+            let (folder, mode) = match name.as_str() {
+                CA => (0o755, 0o644),
+                CA_KEY => (0o755, 0o600),
+                _ => (0o700, 0o600),
+            };
+            let above = path.parent().unwrap_or(state);
+            durable::make_directory(above, folder)
+                .and_then(|()| durable::write(&path, text.as_bytes(), mode, None))
+                .map_err(at(&path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path leads to a file among the secrets, and nowhere else.
+fn is_secret(name: &str) -> bool {
+    let path = Path::new(name);
+    let mut parts = path.components();
+    parts.next() == Some(Component::Normal(SECRETS.as_ref()))
+        && parts.clone().next().is_some()
+        && parts.all(|part| matches!(part, Component::Normal(_)))
+        && !name.ends_with('/')
+        && !name.contains("/.")
+}
+
+/// Every file below a folder that is not half written.
+fn below(
+    folder: &Path,
+    name: &str,
+    files: &mut BTreeMap<String, String>,
+) -> Result<(), EstateError> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(at(folder)(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(at(folder))?;
+        let own = entry.file_name().to_string_lossy().into_owned();
+        if own.starts_with('.') {
+            continue;
+        }
+        let (path, name) = (entry.path(), format!("{name}/{own}"));
+        if path.is_dir() {
+            below(&path, &name, files)?;
+            continue;
+        }
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                files.insert(name, text);
+            }
+            // It was there a moment ago.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(at(&path)(error)),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn put(state: &Path, name: &str, text: &str) {
+        let path = state.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn lead(state: &Path) {
+        for name in NEEDED {
+            put(state, name, name);
+        }
+        put(state, "secrets/core/data/own", "secret");
+        // What was cut off by the power, and what is the host's own.
+        put(state, "secrets/core/data/.own.new", "half");
+        put(state, "mesh/host.key", "key");
+        put(state, "journal", "done");
+    }
+
+    #[test]
+    fn what_is_gathered_on_one_host_is_put_on_another() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        lead(from.path());
+        let estate = Estate::gather(from.path()).unwrap();
+        let names: Vec<&str> = estate.files.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "ca/ca.key",
+                "ca/ca.pem",
+                "recovery/words",
+                "secrets/core/data/own",
+                "site.json"
+            ]
+        );
+        let read = Estate::parse(&estate.text().unwrap()).unwrap();
+        assert_eq!(read, estate);
+        for _ in 0..2 {
+            read.put(to.path()).unwrap();
+            assert_eq!(Estate::gather(to.path()).unwrap(), estate);
+        }
+        let mode = |name: &str| {
+            let metadata = std::fs::metadata(to.path().join(name)).unwrap();
+            metadata.permissions().mode() & 0o7777
+        };
+        assert_eq!(mode("ca/ca.pem"), 0o644);
+        for name in ["ca/ca.key", "site.json", "secrets/core/data/own"] {
+            assert_eq!(mode(name), 0o600, "{name}");
+        }
+        assert_eq!(mode("secrets/core"), 0o700);
+    }
+
+    #[test]
+    fn any_change_gives_another_digest() {
+        let from = tempfile::tempdir().unwrap();
+        lead(from.path());
+        let digest = || Estate::gather(from.path()).unwrap().digest().unwrap();
+        let before = digest();
+        assert_eq!(digest(), before);
+        put(from.path(), "journal", "more is done");
+        assert_eq!(digest(), before, "the journal is the host's own");
+        put(from.path(), "mesh/members.json", "{}");
+        let joined = digest();
+        assert_ne!(joined, before);
+        put(from.path(), "secrets/core/data/other", "secret");
+        assert_ne!(digest(), joined);
+    }
+
+    #[test]
+    fn half_a_lead_and_strange_files_are_refused() {
+        let from = tempfile::tempdir().unwrap();
+        lead(from.path());
+        let whole = Estate::gather(from.path()).unwrap();
+        std::fs::remove_file(from.path().join(CA_KEY)).unwrap();
+        assert_eq!(
+            Estate::gather(from.path()).unwrap_err().to_string(),
+            "ca/ca.key is missing: the lead had not come so far"
+        );
+        for name in [
+            "../etc/passwd",
+            "/etc/passwd",
+            "secrets/../site.json",
+            "secrets",
+            "secrets/a/../../b",
+            "secrets/.hidden",
+            "mesh/host.key",
+        ] {
+            let mut strange = whole.clone();
+            strange.files.insert(name.into(), String::new());
+            let told = Estate::parse(&strange.text().unwrap()).unwrap_err();
+            assert_eq!(told.to_string(), format!("`{name}` is no file of a lead"));
+        }
+    }
+}

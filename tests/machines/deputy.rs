@@ -1,0 +1,159 @@
+//! A lead whose disk is gone for good, and the deputy that takes its place.
+
+use crate::hosts::{Hosts, each};
+use crate::pair::{UP, pair_with};
+use crate::site::wait;
+use serde_json::Value;
+use std::fs;
+use std::time::Duration;
+
+/// Twelve words that are the recovery words of another site.
+const OTHER: &str = "abandon abandon abandon abandon abandon abandon abandon abandon abandon \
+                     abandon abandon about";
+
+/// Both hosts are there and green, this one leading.
+fn led_by(shown: &Value, lead: &str, other: &str) -> bool {
+    shown["outcome"] == "green"
+        && each(shown, "hosts", "role") == [lead, other]
+        && each(shown, "hosts", "stand") == ["joined", "joined"]
+        && each(shown, "services", "colour") == ["green", "green"]
+        && shown["deputy"]["role"] == other
+        && shown["deputy"]["current"] == true
+}
+
+/// What a command that must fail says.
+fn refused(pair: &Hosts, host: &str, script: &str) -> String {
+    let passwords = pair.state().join("demo-passwords.toml");
+    let table: toml::Table = fs::read_to_string(passwords)
+        .expect("demo passwords")
+        .parse()
+        .expect("TOML");
+    let password = table["admin"].as_str().expect("a password");
+    let output = pair.run_as_root(host, password, script);
+    assert!(!output.status.success(), "{script} on {host} succeeded");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The lead's disk is deleted; its deputy is promoted, and a new host of its role joins that.
+pub fn takes_the_place_of_a_lead_whose_disk_is_gone() {
+    let pair = pair_with("deputy = \"edge\"\n");
+    pair.must(&[&UP[..], &["--wait"]].concat());
+    let by_core = |shown: &Value| led_by(shown, "core", "edge");
+    pair.until("core", "both green, and the copy of edge current", by_core);
+
+    // What a person writes down.
+    let sheet = pair.as_root("core", "muster recovery");
+    let rows: Vec<&str> = sheet.lines().skip(2).take(3).collect();
+    let words = muster::site::recovery::Words::parse(&rows.join("\n")).expect("words");
+    pair.saw("the lead shows its recovery words");
+
+    // The deputy reads none of what it keeps.
+    let key = pair.as_root("core", "sed -n 2p /var/lib/muster/ca/ca.key");
+    let text = words.text();
+    for secret in [key.trim(), &text] {
+        let found = format!("! grep -rqF --exclude-dir=log -- '{secret}' /data");
+        pair.as_root("edge", &found);
+    }
+    pair.as_root("edge", "test -s /var/lib/muster/deputy/copy");
+    pair.saw("edge holds the copy, and neither the words nor the key of the authority");
+
+    let write = |text: &str| format!("umask 077; echo '{text}' >/run/words");
+    let promote = "muster promote --recovery-file /run/words";
+    pair.as_root("edge", &write(&text));
+    let said = refused(&pair, "edge", promote);
+    assert!(
+        said.contains("the lead, core, still answers at 10.77.0.10: a site has one lead"),
+        "{said}"
+    );
+
+    // Before: what the hosts have agreed on.
+    let authority = pair.as_root("edge", "sha256sum </etc/ssl/certs/muster-site-ca.pem");
+    pair.cut_power("core");
+    fs::remove_dir_all(pair.state().join("core")).expect("the disk is deleted");
+    pair.saw("the disk of the lead is gone");
+    pair.as_root("edge", &write(OTHER));
+    let said = refused(&pair, "edge", promote);
+    assert!(
+        said.contains("these are not the recovery words of this site"),
+        "{said}"
+    );
+    pair.as_root("edge", &write(&text));
+    let said = pair.as_root("edge", promote);
+    assert!(
+        said.starts_with("This host, edge, leads its site now; the others come to it.\n")
+            && said.contains("core has not joined: "),
+        "{said}"
+    );
+    pair.as_root("edge", "rm /run/words");
+    pair.until("edge", "itself as the lead, and core absent", |shown| {
+        each(shown, "hosts", "role") == ["edge", "core"]
+            && each(shown, "hosts", "stand") == ["joined", "absent"]
+            && each(shown, "services", "colour")[0] == "green"
+    });
+    assert_eq!(
+        pair.as_root("edge", "sha256sum </var/lib/muster/ca/ca.pem"),
+        authority,
+        "it is the same authority"
+    );
+
+    a_second_lead_says_where_the_first_is(&pair);
+
+    // A new machine of the former lead's role joins as a member.
+    pair.must(&[&UP[..], &["--lead", "edge"]].concat());
+    let by_edge = |shown: &Value| led_by(shown, "edge", "core");
+    let patience = Duration::from_secs(900);
+    wait("the new core to answer", patience, || {
+        pair.on("core", "true").map(drop)
+    });
+    pair.until_within(patience, "edge", "both green, and core its deputy", by_edge);
+    pair.until("core", "the same", |shown| {
+        each(shown, "hosts", "stand") == ["joined", "joined"] && shown["outcome"] == "green"
+    });
+    let said = refused(&pair, "core", "muster join");
+    assert!(
+        said.contains("this host, core, is not the lead of its site"),
+        "{said}"
+    );
+    assert_eq!(
+        pair.as_root("core", "sha256sum </etc/ssl/certs/muster-site-ca.pem"),
+        authority
+    );
+    // It is still so after the power of both has failed.
+    for host in ["edge", "core"] {
+        pair.cut_power(host);
+    }
+    pair.must(&UP);
+    pair.until_within(patience, "edge", "the same after a power cut", by_edge);
+}
+
+/// Somebody starts the former lead's role and forgets to say who leads.
+fn a_second_lead_says_where_the_first_is(pair: &Hosts) {
+    let patience = Duration::from_secs(600);
+    pair.must(&UP);
+    let words = "another lead of this stack, edge, answers at fe80::";
+    wait("the second lead to hear the first", patience, || {
+        let log = fs::read(pair.state().join("core/serial.log")).unwrap_or_default();
+        let console = String::from_utf8_lossy(&log).into_owned();
+        console.contains(words).then_some(())
+    });
+    pair.saw("a second lead says on its console where the first is");
+    let said = wait("muster join on it", patience, || {
+        pair.try_as_root("core", "muster join")
+    });
+    for part in [
+        words,
+        "start this host from a fresh image: muster up STACK --lead edge",
+        "joining is closed until somebody says that this is the lead to join:",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let told = |shown: &Value, role: &str| {
+        let words = format!("another lead of this stack, {role}, answers at fe80::");
+        let reasons = each(shown, "attention", "reason");
+        reasons.iter().any(|reason| reason.starts_with(&words))
+    };
+    pair.until("core", "the first lead", |shown| told(shown, "edge"));
+    pair.until("edge", "the second lead", |shown| told(shown, "core"));
+    pair.cut_power("core");
+    fs::remove_dir_all(pair.state().join("core")).expect("the disk is deleted");
+}
