@@ -205,8 +205,12 @@ pub fn public(facts: &Facts, zones: &[Zone], outside: Option<IpAddr>) -> String 
         let mut ports = service.iter().flat_map(|service| &service.ports);
         ports.any(|port| port.scope == Scope::Public)
     };
+    let open = |role: &str| {
+        let mut roles = facts.stack.roles.iter();
+        facts.stack.network.is_none() || roles.any(|one| one.name == role && one.outside)
+    };
     let reached: BTreeSet<String> = instances(facts)
-        .filter(offers)
+        .filter(|instance| open(&instance.role) && offers(instance))
         .map(|instance| instance.role)
         .collect();
     let mut text = String::new();
@@ -269,6 +273,14 @@ mod tests {
         let organisation = &mut facts.site.organisations[0];
         organisation.mail_domains = vec!["example.org".into(), "example.net".into()];
         facts.site.disabled = vec!["files/app".into()];
+        for role in facts
+            .stack
+            .roles
+            .iter_mut()
+            .filter(|role| role.name == "edge")
+        {
+            role.outside = true;
+        }
         let app = facts.stack.services.get_mut("app").unwrap();
         app.ports.push(Port {
             number: 443,
