@@ -46,8 +46,10 @@ pub fn said_of(site: &Hosts) {
     let send = "printf 'From: admin@example.org\nTo: staff@example.org\nSubject: signed\n\n\
                 signed\n' | sendmail -f admin@example.org staff@example.org";
     site.as_root("edge", send);
-    let find = "until grep -rls 'Subject: signed' /var/vmail/staff/Maildir; do sleep 1; done";
-    let path = site.as_root("core", &format!("timeout 90 sh -c {find:?}"));
+    // Only in letters: Dovecot's own files hold subjects too.
+    let find = "cd /var/vmail/staff/Maildir; for _ in $(seq 90); do \
+                grep -rls 'Subject: signed' $PWD/new $PWD/cur && exit 0; sleep 1; done; exit 1";
+    let path = site.as_root("core", find);
     is_signed(&site.as_root("core", &format!("cat {}", path.trim())), &key);
     site.saw("a letter is signed, and its key is in DNS and in what is printed");
 }
