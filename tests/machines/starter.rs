@@ -2,6 +2,7 @@
 
 use crate::derived;
 use crate::hosts::{Hosts, each};
+use crate::site::wait;
 use rand::Rng;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,6 +107,10 @@ fn late(site: &Hosts) {
     site.must(&[&UP[..], &["--role", "edge", "--clock", &then]].concat());
     site.until_within(LONG, "core", "edge joined", |shown| {
         each(shown, "hosts", "stand") == ["joined", "joined"]
+    });
+    // Its account is made after that.
+    wait("edge to be logged in to", LONG, || {
+        site.on("edge", "true").map(drop)
     });
     let apart = "test $(date +%s) -gt $(date -d 'last year' +%s)";
     site.as_root("edge", apart);
