@@ -3,9 +3,10 @@
 //! happened twice, no secret changed, and all is as on a host without cuts.
 
 use crate::contents;
-use crate::site::{BROUGHT_UP, Site, UP, soak, wait};
+use crate::moments::{LINES, Machine, PATIENCE, pause};
+use crate::site::{BROUGHT_UP, Site, UP, wait};
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where the power fails at a moment of the journal. Each task needs the one before, so none is
 /// done too early. At the first, a program has written to the root a moment ago, and the journal
@@ -20,21 +21,18 @@ const CUTS: &[(&str, &str)] = &[
 /// cuts are not to get there themselves.
 const TASKS: [u64; 2] = [15, 55];
 
-/// How many lines a start writes on the serial console until tasks begin.
-const LINES: usize = 160;
-
-/// How long a start may take to come to its first task.
-const PATIENCE: Duration = Duration::from_secs(90);
-
 /// How often the power fails at moments nobody chose.
 const RANDOM: u64 = 27;
 
-#[test]
-fn power_cuts_all_through_bring_up_end_green_with_nothing_twice_and_no_secret_changed() {
-    // `./tests/run soak` asks for 300 cuts.
+/// As often as gives that many cuts: `./tests/run soak` asks for 300.
+pub fn rounds(cuts: u64) -> u64 {
     let wish = std::env::var("MUSTER_SOAK").ok();
     let wish = wish.and_then(|wish| wish.parse().ok()).unwrap_or(1);
-    for _ in 0..(wish / (RANDOM + CUTS.len() as u64)).max(1) {
+    (wish / cuts).max(1)
+}
+
+pub fn all_through_the_bring_up_of_one_host() {
+    for _ in 0..rounds(RANDOM + CUTS.len() as u64) {
         a_bring_up_with_power_cuts();
     }
 }
@@ -45,7 +43,7 @@ fn a_bring_up_with_power_cuts() {
     site.answers_address("10.0.2.15/24", "10.0.2.2", "10.0.2.3");
     let mut left = RANDOM;
     // Those take five times as long as others.
-    let among = if soak() { left * 2 / 9 } else { left / 9 };
+    let among = left * 2 / 9;
     // The disk is met, state is copied to the data partition, the answers are taken.
     let first = (left - among) / 2;
     at_any_time(&site, first);
@@ -55,12 +53,12 @@ fn a_bring_up_with_power_cuts() {
     for (at, (task, moment)) in CUTS.iter().enumerate() {
         let place = format!("{task}:{moment}");
         let is_place = |event: &Value| event["id"] == *task && event["moment"] == *moment;
-        let stands = || events(&site).iter().any(is_place);
+        let stands = || machine(&site).events().iter().any(is_place);
         let start = |enough: u64| {
             site.must(&[&UP[..], &["--break-at", &place]].concat());
             let limit = Duration::from_secs(1200);
             wait(&format!("the agent to stand at {place}"), limit, || {
-                (stands() || begun(&site) >= enough).then_some(())
+                (stands() || machine(&site).begun() >= enough).then_some(())
             });
         };
         let random = among * (at as u64 + 1) / 3;
@@ -118,63 +116,18 @@ fn at_any_time(site: &Site, count: u64) {
     for _ in 0..count {
         site.must(&UP);
         let enough = rand::Rng::gen_range(&mut rand::thread_rng(), 0..LINES);
-        // One with nothing left to do says less; and an emulated processor hangs now and then.
-        let end = Instant::now() + PATIENCE;
-        while lines(site) < enough && begun(site) == 0 && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        machine(site).comes_to(enough, 1, PATIENCE);
         pause(0.0..2.0);
         cut(site, "at any time");
     }
 }
 
-fn pause(seconds: std::ops::Range<f64>) {
-    let seconds = rand::Rng::gen_range(&mut rand::thread_rng(), seconds);
-    std::thread::sleep(Duration::from_secs_f64(seconds));
-}
-
 /// Pulls the plug, and says how far the start had come.
 fn cut(site: &Site, when: &str) {
     site.cut_power();
-    let (lines, events) = (lines(site), events(site));
-    let last = events.iter().rev().find(|event| event["event"] == "task");
-    let last = last.map_or("before tasks".to_owned(), |event| {
-        format!("{} {}", event["id"], event["moment"])
-    });
-    site.saw(&format!(
-        "power cut {when}: {lines} lines, {} events, {last}",
-        events.len()
-    ));
+    site.saw(&format!("power cut {when}: {}", machine(site).stand()));
 }
 
-/// How many lines it has written on its console since it was started.
-fn lines(site: &Site) -> usize {
-    let console = since_power_on(site, "serial.log", "serial-from");
-    console.iter().filter(|byte| **byte == b'\n').count()
-}
-
-/// What the host has told since it was started.
-fn events(site: &Site) -> Vec<Value> {
-    let told = since_power_on(site, "events.jsonl", "events-from");
-    let lines = told.split(|byte| *byte == b'\n');
-    lines
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect()
-}
-
-/// How many tasks have begun since it was started.
-fn begun(site: &Site) -> u64 {
-    let events = events(site);
-    let begun = events.iter().filter(|event| event["moment"] == "started");
-    begun.count() as u64
-}
-
-/// What a file of the machine has got since it was started; its record says from where on.
-fn since_power_on(site: &Site, file: &str, from: &str) -> Vec<u8> {
-    let folder = site.folder().join("office");
-    let record = std::fs::read_to_string(folder.join("machine.json")).expect("readable");
-    let record: Value = serde_json::from_str(&record).expect("JSON");
-    let start = record["run"][from].as_u64().unwrap_or(0) as usize;
-    let bytes = std::fs::read(folder.join(file)).unwrap_or_default();
-    bytes.get(start..).unwrap_or_default().to_vec()
+fn machine(site: &Site) -> Machine {
+    Machine::of(site.folder().join("office"))
 }

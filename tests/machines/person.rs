@@ -1,6 +1,6 @@
 //! A person at a terminal: reads what is on it, types, and is patient.
 
-use crate::site::{Site, wait};
+use crate::site::wait;
 use nix::pty::{OpenptyResult, openpty};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -17,11 +17,6 @@ pub struct Person {
 }
 
 impl Person {
-    /// Sits down, and runs `muster ARGS…`.
-    pub fn runs(site: &Site, arguments: &[&str]) -> Person {
-        Person::starts(site.command(arguments))
-    }
-
     /// Sits down, and starts this command.
     pub fn starts(mut command: Command) -> Person {
         let OpenptyResult { master, slave } = openpty(None, None).expect("a terminal");

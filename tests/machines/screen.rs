@@ -1,6 +1,6 @@
 //! What a person in front of the machine sees: pictures of its screen.
 
-use crate::site::Site;
+use crate::hosts::Hosts;
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 /// drawn yet 1044, a lone cursor 16.
 const TEXT: usize = 2000;
 
-/// Takes a picture of the screen of the host `office`, kept as NAME.png with the results of the
+/// Takes a picture of the screen of a host, kept as NAME.png with the results of the
 /// tests, and makes sure that there is text on it.
-pub fn picture(site: &Site, name: &str) -> PathBuf {
+pub fn picture(site: &Hosts, host: &str, name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let mut qmp = site.qemu();
+    let mut qmp = site.qemu(host);
     let mut dump = |format: &str| {
         let path = folder.join(format!("{name}.{format}"));
         let arguments = json!({ "filename": path, "format": format });

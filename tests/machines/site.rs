@@ -15,18 +15,16 @@ use std::time::{Duration, Instant};
 /// The command under test.
 pub const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
 
-/// Images of Debian 12, and of Debian 13 with the kernel that knows all hardware, each built
-/// once per run of the suite.
-static DEBIAN_12: LazyLock<PathBuf> = LazyLock::new(|| build("debian-12", &[]));
-static DEBIAN_13: LazyLock<PathBuf> =
-    LazyLock::new(|| build("debian-13", &["--kernel", "generic"]));
+/// Images of Debian 12, built once per run of the suite.
+static DEBIAN_12: LazyLock<PathBuf> = LazyLock::new(build);
 
 /// While a test is written, images and the brought-up site of an earlier run are good enough.
 fn again() -> bool {
     std::env::var_os("MUSTER_TEST_AGAIN").is_some()
 }
 
-fn build(base: &str, choice: &[&str]) -> PathBuf {
+fn build() -> PathBuf {
+    let base = "debian-12";
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(base);
     if again() && folder.join("out/office/office.manifest.json").is_file() {
         return folder;
@@ -35,7 +33,6 @@ fn build(base: &str, choice: &[&str]) -> PathBuf {
     let status = Command::new(MUSTER)
         .current_dir(&folder)
         .args(["build", "office", "--base", base, "--out", "out"])
-        .args(choice)
         .stdin(Stdio::null())
         .status()
         .expect("muster starts");
@@ -106,8 +103,6 @@ pub struct Site {
     state: PathBuf,
     /// Dropping it leaves all as it is.
     kept: bool,
-    /// Where images and the lock are; `muster` runs in it.
-    images: fn() -> &'static Path,
     name: &'static str,
     /// The first of its own ports, in the order of [`OFFERED`].
     ports: Option<u16>,
@@ -140,18 +135,10 @@ impl Site {
         Site {
             state: folder.expect("a state folder").keep(),
             kept: false,
-            images,
             name,
             ports: Some(own_ports()),
             started: Instant::now(),
         }
-    }
-
-    /// The same from images of Debian 13.
-    pub fn on_debian_13(name: &'static str) -> Site {
-        let mut site = Site::new(name);
-        site.images = || &DEBIAN_13;
-        site
     }
 
     /// A site without machines yet whose people, passwords and key are those of
@@ -254,7 +241,7 @@ impl Site {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(MUSTER);
         command
-            .current_dir((self.images)())
+            .current_dir(images())
             .env("XDG_STATE_HOME", &self.state)
             .args(arguments)
             .stdin(Stdio::null());

@@ -2,7 +2,7 @@
 
 use crate::site::{Site, UP, wait};
 use crate::trouble::put_later_figures_aside;
-use crate::{bonded, deputy, joining, mishaps, network, pair, starter};
+use crate::{bonded, cuts, deputy, joining, mishaps, network, pair, starter};
 use std::time::Duration;
 
 #[test]
@@ -87,8 +87,8 @@ fn a_small_office_on_two_hosts_holds_together() {
 }
 
 #[test]
-fn power_cuts_all_through_the_bring_up_of_two_hosts_end_green_with_no_secret_changed() {
-    starter::is_cut_all_through_bring_up();
+fn power_cuts_all_through_the_bring_up_of_one_host_end_green_with_all_as_without_cuts() {
+    cuts::all_through_the_bring_up_of_one_host();
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use crate::derived;
 use crate::hosts::{Hosts, each};
 use crate::site::wait;
-use rand::Rng;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-const UP: [&str; 6] = [
+/// `up` of it.
+pub const UP: [&str; 6] = [
     "up",
     "starter",
     "--no-input",
@@ -134,7 +134,7 @@ fn parted(site: &Hosts) {
 }
 
 /// From the edge, only the ports of the core answer that something there dials.
-fn doors(site: &Hosts) {
+pub fn doors(site: &Hosts) {
     let listeners = site.as_root(
         "core",
         "ss -Hltn | awk '{ sub(/.*:/, \"\", $4); print $4 }' | sort -un | xargs",
@@ -158,7 +158,7 @@ fn doors(site: &Hosts) {
 }
 
 /// No host holds a secret that none of its tasks reads.
-fn secrets(site: &Hosts) {
+pub fn secrets(site: &Hosts) {
     let held = |host: &str| {
         let list = site.as_root(host, "cd /var/lib/muster/secrets && find . -type f | sort");
         list.lines()
@@ -192,7 +192,7 @@ fn secrets(site: &Hosts) {
 }
 
 /// Mail that is there before the faults, and must be after them.
-fn letter(site: &Hosts) {
+pub fn letter(site: &Hosts) {
     let send =
         "printf 'Subject: kept\\n\\nkept\\n' | sendmail -f admin@example.org staff@example.org";
     site.as_root("edge", send);
@@ -207,7 +207,7 @@ fn is_kept(site: &Hosts) {
 }
 
 /// What is broken between the hosts is red by its own probe, everywhere, and nothing else is.
-fn cable(site: &Hosts) {
+pub fn cable(site: &Hosts) {
     let target = "core/prometheus.targets -> edge/node-exporter";
     site.as_root(
         "edge",
@@ -266,59 +266,5 @@ fn cuts(site: &Hosts) {
         );
         is_kept(site);
         assert_eq!(all(), before, "secrets, keys and the authority stay");
-    }
-}
-
-/// Cuts the power of the one or the other at any time while both are brought up, then lets them be.
-pub fn is_cut_all_through_bring_up() {
-    let site = Hosts::new("starter");
-    let mut random = rand::thread_rng();
-    site.must(&UP);
-    let mut known = BTreeMap::new();
-    let count = 30;
-    for number in 1..=count {
-        let pause = Duration::from_secs(random.gen_range(0..90));
-        std::thread::sleep(pause);
-        keeps_secrets(&site, &mut known);
-        // The member twice as often as the lead.
-        let host = ["edge", "edge", "core"][random.gen_range(0..3)];
-        site.cut_power(host);
-        site.saw(&format!(
-            "{number} of {count}: {host} cut after {} s, {} secrets known",
-            pause.as_secs(),
-            known.len()
-        ));
-        site.must(&UP);
-    }
-    site.must(&[&UP[..], &["--wait", "--timeout", "1800"]].concat());
-    let shown: Value =
-        serde_json::from_str(&site.must(&["verify", "starter", "--json"])).expect("JSON");
-    assert!(is_green(&shown), "{shown:#}");
-    keeps_secrets(&site, &mut known);
-    site.saw(&format!(
-        "all green, and {} secrets never changed",
-        known.len()
-    ));
-}
-
-/// A secret that was seen once stays what it is. A host that does not answer is not asked.
-fn keeps_secrets(site: &Hosts, known: &mut BTreeMap<String, String>) {
-    let list = "find /var/lib/muster/secrets /var/lib/muster/ca -type f -exec sha256sum {} +";
-    for host in ["core", "edge"] {
-        let Some(said) = site.try_as_root(host, list) else {
-            continue;
-        };
-        for line in said.lines() {
-            let (digest, path) = line.split_once("  ").expect("a digest and a path");
-            // One that is being written beside its place has another name each time.
-            if path.contains(".new") || path.contains(".tmp") {
-                continue;
-            }
-            let before = known.insert(format!("{host}:{path}"), digest.to_owned());
-            assert!(
-                before.is_none_or(|before| before == digest),
-                "{host}: {path} has changed"
-            );
-        }
     }
 }

@@ -1,9 +1,10 @@
-//! One machine of another base, set up by a person at the serial console, wrong answers
+//! Two machines of another base, the lead set up by a person at its serial console, wrong answers
 //! included.
 
+use crate::hosts::Hosts;
 use crate::person::Person;
-use crate::screen;
-use crate::site::Site;
+use crate::{screen, starter};
+use serde_json::Value;
 use std::time::Duration;
 
 /// The least memory that is promised, a disk of the older kind, larger than the image.
@@ -21,24 +22,30 @@ const HARDWARE: [&str; 9] = [
 
 const PASSWORD: &str = "three quiet herons";
 
+/// Runs a command as root; it must succeed.
+fn by_root(site: &Hosts, host: &str, script: &str) -> String {
+    let output = site.run_as_root(host, PASSWORD, script);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script} on {host}: {said}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
 #[test]
-fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
-    let site = Site::on_debian_13("typed");
+fn a_person_at_the_serial_console_gets_two_green_hosts_after_wrong_answers() {
+    let site = Hosts::new("starter");
     // In a terminal and without answers, `up` leads the person to the console.
     let up = [
         "up",
-        "office",
+        "starter",
         "--base",
         "debian-13",
         "--kernel",
         "generic",
-        "--out",
-        "out",
     ];
-    let mut person = Person::runs(&site, &[&up[..], &HARDWARE].concat());
+    let mut person = Person::starts(site.command(&[&up[..], &HARDWARE].concat()));
     person.reads("Press Enter to begin", Duration::from_secs(300));
     site.saw("the first question stands on the serial console");
-    screen::picture(&site, "typed-lobby");
+    screen::picture(&site, "core", "typed-lobby");
     person.types("");
     person.answers("Keyboard layout", "qwertz");
     person.reads(
@@ -49,7 +56,7 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     person.answers("Name of the organisation", "");
     person.reads("No: this cannot be empty.", Duration::from_secs(30));
     person.answers("Name of the organisation", "Example Ltd");
-    screen::picture(&site, "typed-watching");
+    screen::picture(&site, "core", "typed-watching");
     person.answers("Domain", "office.local");
     person.reads("No: multicast DNS owns .local", Duration::from_secs(30));
     person.answers("Domain", "Example.org");
@@ -96,14 +103,12 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
     person.reads("Thank you. The host starts now.", Duration::from_secs(120));
     person.leaves();
 
-    let waited = site.run(&[&up[..], &["--no-input", "--wait"]].concat());
-    assert!(
-        waited.status.success(),
-        "{}",
-        String::from_utf8_lossy(&waited.stderr)
-    );
+    site.must(&[&up[..], &["--no-input", "--wait"]].concat());
     site.saw("bring-up ended green");
-    screen::picture(&site, "typed-login");
+    screen::picture(&site, "core", "typed-login");
+    let shown: Value =
+        serde_json::from_str(&site.must(&["verify", "starter", "--json"])).expect("JSON");
+    assert!(starter::is_green(&shown), "{shown:#}");
 
     let seen = person.seen();
     assert!(
@@ -114,26 +119,25 @@ fn a_person_at_the_serial_console_gets_a_green_host_after_wrong_answers() {
         !seen.contains("short"),
         "a refused password stood on the console"
     );
-    let passwd = site.on_host_as(
-        PASSWORD,
-        "getent passwd admin; timedatectl show -p Timezone --value",
-    );
-    assert!(passwd.contains("admin"), "{passwd}");
-    assert!(passwd.contains("Europe/Berlin"), "{passwd}");
     // Bracketed, or sudo's own log of this search would be found.
     let pattern = PASSWORD.replacen('q', "[q]", 1);
-    let found = site.on_host_as(
-        PASSWORD,
-        &format!("grep -rl '{pattern}' /etc /var /data /usr/share/muster || true"),
-    );
-    assert_eq!(found, "", "the password is stored in clear");
-    let grown = site.on_host_as(
-        PASSWORD,
-        "df --output=size --block-size=1M /data | tail -n 1",
-    );
-    let grown: u64 = grown.trim().parse().expect("MiB");
-    assert!(grown > 5500, "the data partition has only {grown} MiB");
-    let organisation = site.on_host_as(PASSWORD, "cat /var/lib/muster/site.json");
+    for host in ["core", "edge"] {
+        let passwd = "getent passwd admin; timedatectl show -p Timezone --value";
+        let passwd = by_root(&site, host, passwd);
+        assert!(passwd.contains("admin"), "{host}: {passwd}");
+        assert!(passwd.contains("Europe/Berlin"), "{host}: {passwd}");
+        let search = format!("grep -rl '{pattern}' /etc /var /data /usr/share/muster || true");
+        let found = by_root(&site, host, &search);
+        assert_eq!(found, "", "the password is stored in clear on {host}");
+        let grown = "df --output=size --block-size=1M /data | tail -n 1";
+        let grown = by_root(&site, host, grown);
+        let grown: u64 = grown.trim().parse().expect("MiB");
+        assert!(
+            grown > 5500,
+            "{host}: the data partition has only {grown} MiB"
+        );
+    }
+    let organisation = by_root(&site, "edge", "cat /var/lib/muster/site.json");
     assert!(organisation.contains("Example Company"), "{organisation}");
-    site.must(&["down", "office"]);
+    site.must(&["down", "starter"]);
 }

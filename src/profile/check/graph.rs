@@ -1,7 +1,7 @@
 //! What must hold of the wiring: phases follow it, it has no circle, routes have names.
 
 use crate::profile::notes::Notes;
-use crate::profile::{Instance, Stack};
+use crate::profile::{Binding, Instance, Stack};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Checks the bound graph.
@@ -9,6 +9,38 @@ pub fn graph(stack: &Stack, notes: &Notes) {
     phase_order(stack, notes);
     circles(stack, notes);
     routes(stack, notes);
+    apart(stack, notes);
+}
+
+/// What is wired between hosts is dialled at the address the plan gives each.
+fn apart(stack: &Stack, notes: &Notes) {
+    let mut apart = stack.bindings.iter();
+    let apart = apart.find(|binding| binding.consumer.role != binding.provider.role);
+    let (
+        None,
+        Some(Binding {
+            consumer,
+            provider,
+            need,
+            ..
+        }),
+    ) = (&stack.network, apart)
+    else {
+        return;
+    };
+    notes.problem(
+        "stack/stack",
+        format!("`{consumer}` does not know where to find `{provider}`"),
+        format!(
+            "it needs it for `{need}`, they are on two hosts, and the stack has no network in \
+             which hosts have addresses"
+        ),
+        Some(
+            "add [network] with hosts = \"10.77.0.0/24\", and to each role the number of its host \
+             there: address = 10"
+                .into(),
+        ),
+    );
 }
 
 fn phase_order(stack: &Stack, notes: &Notes) {
