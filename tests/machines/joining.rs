@@ -6,7 +6,7 @@ use crate::pair::{UP, all_green, pair};
 use crate::person::Person;
 use crate::site::wait;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PASSWORD: &str = "three quiet herons";
 
@@ -71,13 +71,17 @@ fn sits_down(pair: &Hosts) -> Person {
 
 /// Types the right code; the lead is asked about a host at this address, and lets it in.
 fn is_let_in(pair: &Hosts, mut person: Person, address: &str) {
-    person.answers(ASKED, &code(&joining(pair)).expect("a code"));
+    let code = code(&joining(pair)).expect("a code");
+    let typed = Instant::now();
+    person.answers(ASKED, &code);
     person.reads("The code is right.", PATIENCE);
+    let right = typed.elapsed();
     let asks = format!("edge asks to join, from {address}");
     let said = joining(pair);
     assert!(said.contains(&asks), "{said}");
     assert!(shown(pair, "core").contains(&asks));
     let confirm = "muster join --confirm edge";
+    let confirmed = Instant::now();
     let said = by_root(pair, "core", confirm).expect("confirmed");
     let let_in = format!("edge is let in: {address}");
     assert!(said.starts_with(&let_in), "{said}");
@@ -85,6 +89,11 @@ fn is_let_in(pair: &Hosts, mut person: Person, address: &str) {
         "This host has joined the site of core and starts now.",
         PATIENCE,
     );
+    pair.saw(&format!(
+        "right {:.1} s after the code was typed, joined {:.1} s after it was confirmed",
+        right.as_secs_f64(),
+        confirmed.elapsed().as_secs_f64()
+    ));
     person.leaves();
 }
 
