@@ -21,10 +21,65 @@ const CLOCK: &str = "let the host reach a time server (chronyc tracking), or \
                      timedatectl set-ntp false, then \
                      timedatectl set-time 'YYYY-MM-DD HH:MM:SS'";
 
+/// Where a full disk stops services.
+const DISKS: [&str; 2] = ["/", "/data"];
+
+/// A disk is full that has less free than a hundredth, or than this where that is more; bytes.
+const SPARE: u64 = 64 << 20;
+
 /// What is the matter with this host's disks or clock, if anything is.
 pub fn of_host(places: &Places) -> Option<String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    of_mounts(&mounts).or_else(|| of_clock(places, SystemTime::now()))
+    let full = || {
+        DISKS.into_iter().find_map(|disk| {
+            let found = nix::sys::statvfs::statvfs(disk).ok()?;
+            of_space(disk, &Space::from(found))
+        })
+    };
+    of_mounts(&mounts)
+        .or_else(full)
+        .or_else(|| of_clock(places, SystemTime::now()))
+}
+
+/// What a file system has, as statvfs(3) says it.
+#[derive(Debug, Clone, Copy)]
+struct Space {
+    /// Bytes of it.
+    bytes: u64,
+    /// Of these, what services may still write.
+    spare: u64,
+    /// Files that it can hold, 0 where it does not say, and how many more.
+    files: (u64, u64),
+}
+
+impl From<nix::sys::statvfs::Statvfs> for Space {
+    fn from(found: nix::sys::statvfs::Statvfs) -> Space {
+        let block = found.fragment_size();
+        Space {
+            bytes: found.blocks() * block,
+            spare: found.blocks_available() * block,
+            files: (found.files(), found.files_available()),
+        }
+    }
+}
+
+/// What is to be said of a disk on which services can hardly write any more.
+fn of_space(disk: &str, space: &Space) -> Option<String> {
+    let Space {
+        bytes,
+        spare,
+        files,
+    } = *space;
+    let (all, more) = files;
+    let room =
+        format!("make room, and what waits for it goes on: du -xhd3 {disk} | sort -h | tail");
+    if spare < (bytes / 100).min(SPARE) {
+        let (spare, of) = (spare >> 10, bytes >> 20);
+        return Some(format!(
+            "{disk} is full, {spare} KiB of {of} MiB are free: {room}"
+        ));
+    }
+    (more < all / 1000).then(|| format!("{disk} can hold {more} more files of {all}: {room}"))
 }
 
 /// Says it, or that nothing is the matter.
@@ -76,7 +131,7 @@ pub fn of_mounts(mounts: &str) -> Option<String> {
         // ext4's own words come with `ro` or, when somebody mounted again, without.
         let given_up = ["ro", "emergency_ro", "abort", "shutdown"];
         let read_only = all.any(|option| given_up.contains(&option));
-        if read_only && ["/", "/data"].contains(&place) {
+        if read_only && DISKS.contains(&place) {
             return Some(format!("{place} is read-only: {READ_ONLY}"));
         }
     }
@@ -176,6 +231,35 @@ mod tests {
             let words = of_mounts(&mounts("rw,relatime", given_up)).unwrap();
             assert!(words.starts_with("/data is read-only: "), "{words}");
         }
+    }
+
+    #[test]
+    fn a_disk_on_which_services_can_hardly_write_is_named_with_what_to_do() {
+        let said = |bytes: u64, spare: u64, files| {
+            let space = Space {
+                bytes,
+                spare,
+                files,
+            };
+            of_space("/data", &space)
+        };
+        let gib = 1 << 30;
+        assert_eq!(said(2 * gib, 32 << 20, (1000, 900)), None);
+        assert_eq!(
+            said(2 * gib, 420 << 10, (1000, 900)).unwrap(),
+            "/data is full, 420 KiB of 2048 MiB are free: make room, and what waits for it goes \
+             on: du -xhd3 /data | sort -h | tail"
+        );
+        // A hundredth of a large disk is plenty.
+        assert_eq!(said(1000 * gib, 65 << 20, (1000, 900)), None);
+        assert!(said(1000 * gib, 63 << 20, (1000, 900)).is_some());
+        assert!(
+            said(2 * gib, gib, (131_072, 100))
+                .unwrap()
+                .starts_with("/data can hold 100 more files of 131072: make room")
+        );
+        // A file system that has no such number.
+        assert_eq!(said(2 * gib, gib, (0, 0)), None);
     }
 
     #[test]

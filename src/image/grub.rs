@@ -16,7 +16,7 @@ use std::fs;
 use std::io;
 
 /// Bytes per sector.
-const SECTOR: usize = 512;
+pub const SECTOR: usize = 512;
 /// In `boot.img`: LBA of the first sector of `core.img`.
 const KERNEL_SECTOR: usize = 0x5c;
 /// In `boot.img`: a jump that is replaced by two no-ops on hard disks, so that a BIOS which
@@ -25,10 +25,10 @@ const DRIVE_CHECK: usize = 0x66;
 /// Bytes of boot code before the disk signature and the partition table.
 const BOOT_CODE: usize = 440;
 /// In the first sector of `core.img`: LBA (8 bytes) and length in sectors (2 bytes) of the rest.
-const BLOCK_LIST: usize = 0x1f4;
+pub const BLOCK_LIST: usize = 0x1f4;
 
 /// Modules in `core.img`: all that grub.cfg uses, so that the ESP holds none.
-const MODULES: [&str; 16] = [
+pub const MODULES: [&str; 16] = [
     "biosdisk",
     "part_gpt",
     "fat",
@@ -46,6 +46,9 @@ const MODULES: [&str; 16] = [
     "reboot",
     "halt",
 ];
+
+/// Where GRUB finds its configuration; it completes this with the disk it was started from.
+pub const PREFIX: &str = "(,gpt2)/grub";
 
 /// GRUB's code for the first sector.
 const BOOT: &str = "/usr/lib/grub/i386-pc/boot.img";
@@ -96,9 +99,8 @@ impl Loader {
     /// family, and takes the signed programs out of it.
     pub fn make(programs: &Programs, family: &str) -> Result<Loader, Error> {
         let core = "/tmp/core.img";
-        // GRUB completes the prefix with the disk it was started from.
         let mut argv = vec!["/usr/bin/grub-mkimage", "-O", "i386-pc", "-o", core];
-        argv.extend(["-p", "(,gpt2)/grub"]);
+        argv.extend(["-p", PREFIX]);
         argv.extend(MODULES);
         programs.run("making the boot loader", &argv)?;
         let made = fs::read(core).map_err(Error::io("cannot read", core))?;

@@ -2,6 +2,7 @@
 //! booting it and without mounting anything.
 
 pub mod boot;
+mod core;
 
 use super::artifact::Placed;
 use super::deb;

@@ -161,6 +161,8 @@ fn an_image_is_what_its_lock_says_and_one_that_was_written_to_is_not() {
     let disk = disk.expect("writable");
     for place in [
         0x80,
+        // In the packed kernel and modules of GRUB.
+        start(&image, 1) + 100_000,
         start(&image, 4) + 5000,
         start(&image, 5) + (900 << 20),
     ] {
@@ -186,6 +188,7 @@ fn an_image_is_what_its_lock_says_and_one_that_was_written_to_is_not() {
         "/usr/bin/login is not what its package brings",
         "/usr/bin/more-power is privileged, and no package brings it",
         "the first sector is not GRUB's boot.img of the image",
+        "the BIOS boot partition does not hold GRUB's kernel and modules alone, as packaged",
         "the partition esp is not shim, GRUB and their configuration alone, as packaged: byte ",
         "the partition root-b is not empty: byte 5000 is not 0",
         "the partition data is not empty: byte 943718400 differs",

@@ -1,10 +1,9 @@
 //! What starts an image, and its other partitions: made again, from the verified root, and
 //! compared byte by byte.
 //!
-//! Not everything can be: GRUB's `core.img`, in the BIOS boot partition, is made by a program of
-//! the root. Of that partition only the block list is compared.
+//! Not everything can be: GRUB's `core.img`, in the BIOS boot partition, is taken apart instead.
 
-use super::{Problem, partition};
+use super::{Problem, core, partition};
 use crate::image::assemble::Disk;
 use crate::image::disk::gpt;
 use crate::image::disk::image::{Part, Source};
@@ -37,7 +36,7 @@ pub struct Origin<'a> {
 pub fn compare(
     source: &dyn Source,
     origin: &Origin,
-    file: &dyn Fn(&str) -> io::Result<Option<Vec<u8>>>,
+    file: core::File,
 ) -> Result<Vec<Problem>, Error> {
     let read = || Error::io("cannot read", "the image");
     let part = |name: &str| partition(source, name).map_err(read());
@@ -49,16 +48,19 @@ pub fn compare(
         });
     };
     let bios = part("bios")?;
-    let mut core = vec![0; usize::try_from(bios.length).unwrap_or(0)];
-    bios.read_at(0, &mut core).map_err(read())?;
-    let end = core
+    let mut start = vec![0; usize::try_from(bios.length).unwrap_or(0)];
+    bios.read_at(0, &mut start).map_err(read())?;
+    let end = start
         .iter()
         .rposition(|byte| *byte != 0)
         .map_or(0, |last| last + 1);
-    core.truncate(end);
-    let loader = Loader::found(core.clone(), origin.family, file)?;
+    start.truncate(end);
+    if let Some(what) = core::wrong(&start, file)? {
+        problem("the BIOS boot partition", what);
+    }
+    let loader = Loader::found(start.clone(), origin.family, file)?;
     let lba = bios.start / gpt::SECTOR;
-    if loader.core_image(lba, bios.length)?.get(..end) != Some(&core[..]) {
+    if loader.core_image(lba, bios.length)?.get(..end) != Some(&start[..]) {
         problem(
             "the BIOS boot partition",
             "does not say where GRUB goes on".into(),
