@@ -426,7 +426,11 @@ fn files(
             let leads_on = matches!(member.kind, member::Kind::Symlink(_));
             let skipped = exclude.skips(&listed, leads_on);
             let landing = diversions.landing(&listed, &package.name);
-            let landing = canonical(landing.trim_start_matches('/'));
+            // `/bin` and its kin are links that a package may bring itself.
+            let landing = match landing.trim_start_matches('/') {
+                top if !top.contains('/') => top.to_owned(),
+                below => canonical(below),
+            };
             found.push((landing, shipped, skipped));
             Ok(())
         })?;

@@ -103,6 +103,11 @@ fn a_person_at_the_serial_console_gets_two_green_hosts_after_wrong_answers() {
     person.reads("Thank you. The host starts now.", Duration::from_secs(120));
     person.leaves();
 
+    for host in ["core", "edge"] {
+        let image = format!("out/starter/{host}.raw");
+        site.must(&["verify-image", &image, "--lock", "starter/muster.lock"]);
+    }
+    site.saw("the images are what their lock says");
     site.must(&[&up[..], &["--no-input", "--wait"]].concat());
     site.saw("bring-up ended green");
     screen::picture(&site, "core", "typed-login");
