@@ -50,6 +50,11 @@ impl Herald {
         self.quiet.store(true, Ordering::Relaxed);
     }
 
+    /// This host leads its site, which has had so many leads.
+    pub fn leads(&self, term: u64) {
+        self.events.emit(&Event::Leads { term });
+    }
+
     /// How bring-up has ended; the banner goes to the consoles.
     pub fn ended(&self, status: &Status) {
         self.outcome(status);

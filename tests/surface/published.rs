@@ -624,6 +624,7 @@ fn every_event_is_as_its_schema_says() {
             key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpGnZ0C".into(),
         },
         Event::SiteCa { pem: "PEM".into() },
+        Event::Leads { term: 1 },
         Event::Dialogue {
             console: "ttyS0".into(),
         },
@@ -643,7 +644,7 @@ fn every_event_is_as_its_schema_says() {
     for event in &told {
         describes("events", &value(event));
     }
-    let mut wrong = value(&told[4]);
+    let mut wrong = value(&task(Moment::Started));
     wrong["moment"] = json!("tried");
     refuses("events", &wrong);
     refuses("events", &json!({ "event": "from-the-future" }));
