@@ -6,6 +6,7 @@
 //! | `host` | `name`, `role`, `fqdn`, `address`, `routes` (leftmost labels of the routes answered on it), `firewall` {`protocol`, `port`, `scope`, `from` (addresses), `why`} |
 //! | `hosts` | of every host whose address is known: `role`, `fqdn`, `address` |
 //! | `zones` | of DNS: `name` and `records` {`name`, `type`, `content`}: hosts and routes, what services ask for (`[[record]]`), and the zone of the addresses |
+//! | `domains` | the names of the zones |
 //! | `base` | `name`, `family`, `version`, `codename` |
 //! | `self` | `name`, `role`, `host` (fqdn), `routes` (leftmost labels of the routes it serves or answers on), and with a route `url` of the first |
 //! | `settings.<key>` | the role's, else the service's default |
@@ -22,7 +23,7 @@
 mod edges;
 
 use self::edges::{consumer, grant, needs};
-use super::names::{Zone, zones};
+use super::names::{Zone, known, zones};
 use super::places::Places;
 use super::render::Renderer;
 use crate::plan::{Integration, Plan};
@@ -255,6 +256,7 @@ pub fn context(renderer: &Arc<Renderer>, view: &View) -> Value {
         "host",
         "hosts",
         "zones",
+        "domains",
         "base",
         "self",
         "settings",
@@ -281,6 +283,10 @@ pub fn context(renderer: &Arc<Renderer>, view: &View) -> Value {
                 true => Err(lost("these records name each other in a circle")),
                 false => zones(&renderer, view.depth).map(|zones| zones.iter().map(zone).collect()),
             },
+            "domains" => Ok(known(&renderer.facts)
+                .into_iter()
+                .map(|zone| zone.name)
+                .collect()),
             "base" => base(&renderer.facts, &view.instance.role),
             "self" => this(&renderer, &view),
             "settings" => settings(&renderer.facts, &view.instance),
