@@ -159,25 +159,25 @@ impl Facts {
         !self.disabled(&integration.consumer) && !self.disabled(&integration.provider)
     }
 
-    /// A secret, drawn at the first call.
+    /// A secret, drawn at the first call. Two tasks that read a new secret at once get the same: the
+    /// folder sees to that. Who reads another does not wait for them.
     fn secret(&self, name: &str, spec: &Secret) -> Result<String, Error> {
-        // Held while drawing: two tasks that read a new secret at once must get the same.
-        let mut read = self.reading();
         let secret = self
             .secrets
             .get_or_create(name, spec)
             .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
+        let mut read = self.reading();
         read.secrets.insert(name.to_owned(), secret.clone());
         Ok(secret)
     }
 
     /// The public half of a key pair, which is drawn at the first call.
     fn public(&self, name: &str) -> Result<String, Error> {
-        let mut read = self.reading();
         let public = self
             .secrets
             .public(name)
             .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
+        let mut read = self.reading();
         read.public
             .insert(format!("{name}{}", Secret::PUBLIC), public.clone());
         Ok(public)
@@ -563,3 +563,6 @@ fn probe(facts: &Arc<Facts>, probing: bool) -> Value {
         )),
     })
 }
+
+#[cfg(test)]
+mod tests;
