@@ -3,10 +3,7 @@
 use crate::desk::{Desk, PROFILES};
 use crate::schema::{accepts, describes, folder, read, refuses};
 use muster::bringup::board::TaskStand;
-use muster::bringup::status::{
-    Attention, Colour, DeputyStatus, HostStand, HostStatus, IntegrationStatus, Outcome,
-    PhaseStatus, ProbeStatus, RouteStatus, ServiceStatus, Status,
-};
+use muster::bringup::status::{Colour, Outcome, Status};
 use muster::cli::diagnose::Diagnosis;
 use muster::cli::ps::{Listing, Row};
 use muster::cli::verify_image::Verified;
@@ -346,77 +343,23 @@ fn a_running_and_a_paused_machine_are_as_the_schema_says() {
 }
 
 fn status() -> Status {
-    let probe = |colour: Colour, at: &str| ProbeStatus {
-        id: "office/a/probe/p".into(),
-        probe: "tcp".into(),
-        colour,
-        at: at.into(),
-        took: 12,
-        words: "connection refused".into(),
-    };
-    Status {
-        format: muster::bringup::status::FORMAT,
-        stack: "starter".into(),
-        organisation: "Example".into(),
-        plan: "0".repeat(64),
-        written: "2026-01-01T00:00:00Z".into(),
-        outcome: Outcome::Red,
-        proven: 1,
-        total: 2,
-        hosts: vec![HostStatus {
-            role: "office".into(),
-            fqdn: "office.example.org".into(),
-            address: String::new(),
-            image: "0".repeat(64),
-            done: 1,
-            tasks: 2,
-            outcome: Outcome::Red,
-            stand: HostStand::Joined,
-            heard: "2026-01-01T00:00:00Z".into(),
-        }],
-        phases: vec![PhaseStatus {
-            name: "data".into(),
-            title: "Data has a home".into(),
-            stand: TaskStand::Failed,
-            done: 1,
-            tasks: 2,
-        }],
-        integrations: vec![IntegrationStatus {
-            id: "office/a.b -> office/c".into(),
-            consumer: "office/a".into(),
-            need: "b".into(),
-            interface: "postgres".into(),
-            provider: "office/c".into(),
-            colour: Colour::Red,
-            probes: vec![probe(Colour::Red, "2026-01-01T00:00:00Z")],
-        }],
-        services: vec![ServiceStatus {
-            id: "office/a".into(),
-            colour: Colour::Unproven,
-            probes: vec![probe(Colour::Unproven, "")],
-        }],
-        attention: vec![Attention {
-            task: "office/x/y".into(),
-            stand: TaskStand::Failed,
-            attempt: 8,
-            reason: "it ended with 1".into(),
-            output: "no".into(),
-            unit: None,
-            next: "muster diagnose office/x/y".into(),
-        }],
-        routes: vec![RouteStatus {
-            url: "https://webmail.example.org/".into(),
-            summary: "Webmail".into(),
-        }],
-        deputy: Some(DeputyStatus {
-            role: "edge".into(),
-            copy: 9,
-            held: 8,
-            current: false,
-            words_shown: true,
-            note: "the disk is full".into(),
-        }),
-    }
+    let text = std::fs::read(format!("{FIXTURES}/status.json")).unwrap();
+    let mut status: Status = serde_json::from_slice(&text).unwrap();
+    (status.outcome, status.proven) = (Outcome::Red, 1);
+    let host = &mut status.hosts[0];
+    (host.outcome, host.tasks, host.address) = (Outcome::Red, 2, String::new());
+    let phase = &mut status.phases[0];
+    (phase.stand, phase.tasks) = (TaskStand::Failed, 2);
+    let edge = &mut status.integrations[0];
+    edge.colour = Colour::Red;
+    edge.probes[0].colour = Colour::Red;
+    edge.probes[0].words = "connection refused".into();
+    let service = &mut status.services[0];
+    service.colour = Colour::Unproven;
+    service.probes[0].colour = Colour::Unproven;
+    service.probes[0].at = String::new();
+    status.attention[0].unit = None;
+    status
 }
 
 #[test]
