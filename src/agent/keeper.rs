@@ -5,8 +5,8 @@
 use super::herald::Herald;
 use super::lead::Office;
 use super::leadership::Leadership;
-use super::mesh::{folder, runtime, thread};
-use super::{AgentError, Result, at};
+use super::mesh::{folder, runtime};
+use super::{AgentError, Result, at, thread};
 use crate::bringup::context::Facts;
 use crate::bringup::run::Observer;
 use crate::bringup::status::DeputyStatus;

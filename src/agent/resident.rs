@@ -4,7 +4,7 @@
 use super::herald::Herald;
 use super::view::View;
 use super::wake::Why;
-use super::{AgentError, Result, at, socket, trouble};
+use super::{AgentError, Result, socket, thread, trouble};
 use crate::bringup::board::TaskStand;
 use crate::bringup::job::{Job, Work};
 use crate::bringup::prober;
@@ -13,7 +13,6 @@ use crate::bringup::status::site::awaited;
 use crate::bringup::status::{Outcome, Status};
 use crate::plan::Task;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -36,9 +35,6 @@ const RENEW_EVERY: Duration = Duration::from_secs(12 * 3600);
 const JUMP: Duration = Duration::from_secs(300);
 /// At most so often `status.json` is written.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
-/// Templates and TLS are shallow.
-const STACK: usize = 1 << 20;
-
 /// Between two looks at hosts that may have fallen silent.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
@@ -64,22 +60,13 @@ pub fn live(
 fn attend(view: &Arc<View>, herald: &Arc<Herald>) -> Result<()> {
     let listener = socket::open(&view.executor().facts().places.socket())?;
     let own = Arc::clone(view);
-    spawn("status", move || keep_status(&own))?;
+    thread("status", move || keep_status(&own))?;
     let (own, told) = (Arc::clone(view), Arc::clone(herald));
-    spawn("probes", move || probe_for_ever(&own, &told))?;
+    thread("probes", move || probe_for_ever(&own, &told))?;
     let own = Arc::clone(view);
-    spawn("socket", move || {
+    thread("socket", move || {
         socket::serve(&own, &listener, write_status)
     })
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .stack_size(STACK)
-        .spawn(work)
-        .map(drop)
-        .map_err(at(Path::new("/proc/self/task")))
 }
 
 /// Runs the plan, and what has failed again every few minutes; gives why it cannot go on.

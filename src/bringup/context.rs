@@ -31,8 +31,8 @@ use crate::profile::{Instance, Scope, Secret, SettingValue, Stack};
 use crate::site::{Organisation, Person, Site, secrets::Secrets};
 use minijinja::value::{Enumerator, Object, Value};
 use minijinja::{Error, ErrorKind};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Name of the site's low-privilege directory account.
 pub const PROBE_ACCOUNT: &str = "probe";
@@ -60,6 +60,7 @@ pub struct Facts {
     /// The folder of secrets.
     pub secrets: Secrets,
     read: Mutex<Read>,
+    tasks: OnceLock<HashSet<String>>,
 }
 
 /// What was read so far that is nobody else's business.
@@ -125,6 +126,7 @@ impl Facts {
             places,
             secrets,
             read: Mutex::default(),
+            tasks: OnceLock::new(),
         })
     }
 
@@ -144,6 +146,12 @@ impl Facts {
     /// Address of a role's host, empty while unknown.
     pub fn address(&self, role: &str) -> &str {
         self.addresses.get(role).map_or("", String::as_str)
+    }
+
+    /// Whether a job is a task of the plan, which others may wait for: a host's own are nobody's.
+    pub fn is_task(&self, id: &str) -> bool {
+        let all = || self.plan.tasks.iter().map(|task| task.id.clone());
+        self.tasks.get_or_init(|| all().collect()).contains(id)
     }
 
     /// Whether a person switched this service off.

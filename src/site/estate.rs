@@ -19,11 +19,13 @@ pub const CA: &str = "ca/ca.pem";
 pub const CA_KEY: &str = "ca/ca.key";
 /// The table of the site's hosts.
 pub const MEMBERS: &str = "mesh/members.json";
+/// The token with which they join.
+pub const TOKEN: &str = "mesh/token";
 
 /// Files that every lead has.
 const NEEDED: [&str; 4] = [SITE, CA, CA_KEY, "recovery/words"];
 /// Files that it may have.
-const OTHERS: [&str; 2] = [MEMBERS, "mesh/token"];
+const OTHERS: [&str; 2] = [MEMBERS, TOKEN];
 /// A folder, with all below it.
 const SECRETS: &str = "secrets";
 
