@@ -2,9 +2,11 @@
 
 use crate::desk::{Desk, PROFILES};
 use crate::schema::{accepts, describes, folder, read, refuses};
+use muster::agent::invite::{Standing, Waits};
 use muster::bringup::board::TaskStand;
 use muster::bringup::status::{Colour, Outcome, Status};
 use muster::cli::diagnose::Diagnosis;
+use muster::cli::join::Shown;
 use muster::cli::ps::{Listing, Row};
 use muster::cli::verify_image::Verified;
 use muster::cli::{cache, help, lock};
@@ -16,6 +18,7 @@ use muster::image::manifest::{Input, Inputs, Manifest, Output};
 use muster::machine::events::{self, Event, Moment};
 use muster::machine::record::{Backing, Boot, Bus, Condition, Forward, Machine, Run};
 use muster::machine::{Folder, process::Process};
+use muster::mesh::discover::Rival;
 use muster::packages::lock::{Artifact, Blob, Change, Lock, Locked, OciImage, Part};
 use muster::profile::artifact::{Kind, Placing};
 use serde_json::{Value, json};
@@ -101,6 +104,7 @@ fn every_json_option_names_its_schema_and_every_reading_command_has_one() {
             "check check",
             "diagnose diagnose",
             "fetch fetch",
+            "join join",
             "lock lock",
             "ls cache",
             "plan plan",
@@ -340,6 +344,38 @@ fn a_running_and_a_paused_machine_are_as_the_schema_says() {
     refuses("ps", &changed("condition", json!("asleep")));
     refuses("ps", &changed("started", json!("yesterday")));
     refuses("ps", &changed("addresses", json!(["10.0.2"])));
+}
+
+#[test]
+fn how_joining_stands_is_as_its_schema_says() {
+    let mut standing = Standing {
+        lead: "core".into(),
+        code: Some("zebra ocean ladder".into()),
+        lives: 60,
+        held: false,
+        rivals: BTreeSet::from([Rival {
+            role: "core".into(),
+            address: "fe80::9%eth0".into(),
+        }]),
+        missing: vec!["edge".into()],
+        waiting: vec![Waits {
+            role: "edge".into(),
+            address: "fe80::2".into(),
+            key: "abab abab abab".into(),
+        }],
+        addresses: vec!["fe80::1".into()],
+    };
+    for code in [standing.code.clone(), None] {
+        standing.code = code;
+        let standing = standing.clone();
+        describes(
+            "join",
+            &value(&Shown {
+                version: 1,
+                standing,
+            }),
+        );
+    }
 }
 
 fn status() -> Status {
