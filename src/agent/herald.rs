@@ -1,13 +1,13 @@
 //! Tells what happens: events to whoever started the machine, short lines to the consoles.
 
+use super::setup;
 use crate::bringup::run::{Moment, Observer};
 use crate::bringup::status::{self, Status};
 use crate::console::events::{self, Event, Events};
-use crate::console::tty;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A line of an 80-column screen without wrapping.
@@ -27,13 +27,10 @@ pub struct Herald {
 impl Herald {
     /// Tells the events port and every console of the kernel.
     pub fn new(events: Events) -> Herald {
-        let active = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
         Herald {
             events,
-            consoles: tty::consoles(&active)
-                .iter()
-                .map(|name| Path::new("/dev").join(name))
-                .collect(),
+            // Whoever has none is told over the events alone.
+            consoles: setup::consoles().unwrap_or_default(),
             total: AtomicUsize::new(0),
             done: AtomicUsize::new(0),
             quiet: AtomicBool::new(false),
@@ -48,6 +45,11 @@ impl Herald {
     /// No more lines on consoles.
     pub fn hush(&self) {
         self.quiet.store(true, Ordering::Relaxed);
+    }
+
+    /// This host leads its site, which has had so many leads.
+    pub fn leads(&self, term: u64) {
+        self.events.emit(&Event::Leads { term });
     }
 
     /// How bring-up has ended; the banner goes to the consoles.

@@ -5,8 +5,8 @@
 use super::herald::Herald;
 use super::lead::Office;
 use super::leadership::Leadership;
-use super::mesh::{folder, runtime, thread};
-use super::{AgentError, Result, at};
+use super::mesh::{folder, runtime};
+use super::{AgentError, Result, at, thread};
 use crate::bringup::context::Facts;
 use crate::bringup::run::Observer;
 use crate::bringup::status::DeputyStatus;
@@ -17,7 +17,7 @@ use crate::mesh::line::question::{Answered, Held, Question};
 use crate::mesh::warrant::Warrant;
 use crate::plan::MESH_PORT;
 use crate::site::durable;
-use crate::site::estate::Estate;
+use crate::site::estate::{Estate, Trace};
 use crate::site::recovery::{self, Words};
 use crate::site::sealed::{FORMAT, Head, seal};
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,7 @@ struct Counter {
 /// How the deputy stands.
 #[derive(Debug, Clone, Default)]
 struct Standing {
+    /// Of the newest copy; 0 before anything was looked at.
     number: u64,
     held: Option<Held>,
     note: String,
@@ -70,6 +71,8 @@ pub struct Keeper {
     term: u64,
     words: Words,
     standing: Mutex<Standing>,
+    /// Of the files as they were numbered last.
+    seen: Mutex<Option<Trace>>,
 }
 
 impl Keeper {
@@ -84,6 +87,7 @@ impl Keeper {
             term: leadership.term(),
             words,
             standing: Mutex::default(),
+            seen: Mutex::default(),
         })
     }
 
@@ -143,6 +147,50 @@ impl Keeper {
         ask: impl Fn(Question, Duration) -> Answered,
     ) -> std::result::Result<(), String> {
         let words = |error: &dyn std::fmt::Display| error.to_string();
+        // Looked at before it is read: what changes meanwhile is seen the next time.
+        let trace = Trace::of(&self.state).map_err(|error| words(&error))?;
+        let mut estate = None;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.as_ref() != Some(&trace) {
+            estate = Some(self.numbered()?);
+            *seen = trace.is_settled().then_some(trace);
+        }
+        drop(seen);
+        let (held, wanted, due) = {
+            let mut standing = self.standing();
+            if !up {
+                // Whatever comes back may be another disk.
+                standing.asked = None;
+            }
+            let due = standing.asked.is_none_or(|asked| asked.elapsed() >= ASK);
+            (standing.held, self.held_as(standing.number), due)
+        };
+        if !up || (held == Some(wanted) && !due) {
+            return Ok(());
+        }
+        let said = match held == Some(wanted) {
+            true => ask(Question::Holds {}, PATIENCE),
+            false => Err(String::new()),
+        };
+        let mut held: Option<Held> = said.ok().and_then(|said| serde_json::from_value(said).ok());
+        if held != Some(wanted) {
+            let estate = match estate {
+                Some(estate) => estate,
+                None => self.numbered()?,
+            };
+            let copy = self.sealed(&estate, self.standing().number)?;
+            let said = ask(Question::Keep { copy }, WRITING)?;
+            held = serde_json::from_value(said).map_err(|error| words(&error))?;
+        }
+        let mut standing = self.standing();
+        standing.held = held;
+        standing.asked = Some(Instant::now());
+        Ok(())
+    }
+
+    /// All that is to be sent, when it has its number.
+    fn numbered(&self) -> std::result::Result<Estate, String> {
+        let words = |error: &dyn std::fmt::Display| error.to_string();
         let estate = Estate::gather(&self.state).map_err(|error| words(&error))?;
         let digest = estate.digest().map_err(|error| words(&error))?;
         let mut counter = self.counted().map_err(|error| words(&error))?;
@@ -156,34 +204,8 @@ impl Keeper {
             let text = serde_json::to_vec(&counter).map_err(|error| words(&error))?;
             durable::write(&path, &text, 0o600, None).map_err(|error| words(&at(&path)(error)))?;
         }
-        let wanted = self.held_as(counter.number);
-        let (held, due) = {
-            let mut standing = self.standing();
-            standing.number = counter.number;
-            if !up {
-                // Whatever comes back may be another disk.
-                standing.asked = None;
-            }
-            let due = standing.asked.is_none_or(|asked| asked.elapsed() >= ASK);
-            (standing.held, due)
-        };
-        if !up || (held == Some(wanted) && !due) {
-            return Ok(());
-        }
-        let said = match held == Some(wanted) {
-            true => ask(Question::Holds {}, PATIENCE),
-            false => Err(String::new()),
-        };
-        let mut held: Option<Held> = said.ok().and_then(|said| serde_json::from_value(said).ok());
-        if held != Some(wanted) {
-            let copy = self.sealed(&estate, counter.number)?;
-            let said = ask(Question::Keep { copy }, WRITING)?;
-            held = serde_json::from_value(said).map_err(|error| words(&error))?;
-        }
-        let mut standing = self.standing();
-        standing.held = held;
-        standing.asked = Some(Instant::now());
-        Ok(())
+        self.standing().number = counter.number;
+        Ok(estate)
     }
 
     fn sealed(&self, estate: &Estate, number: u64) -> std::result::Result<String, String> {
@@ -362,6 +384,25 @@ mod tests {
             !text.contains("zebra") && !text.contains("secrets/"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_read_again() {
+        let own = tempfile::tempdir().unwrap();
+        let keeper = lead(own.path());
+        let look = || {
+            keeper.look(false, |_, _| unreachable!("it is not up"));
+            std::fs::remove_file(keeper.counter()).is_ok()
+        };
+        assert!(look() && look(), "it was written just now");
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        for name in Estate::gather(own.path()).unwrap().files.keys() {
+            let file = std::fs::File::open(own.path().join(name)).unwrap();
+            file.set_modified(long_ago).unwrap();
+        }
+        assert!(look() && !look());
+        put(own.path(), "secrets/core/data/own", "zebra-of-core, anew");
+        assert!(look());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::leadership::Leadership;
 use super::mesh::{folder, runtime};
 use super::view::View;
 use super::wake::Why;
-use super::{AgentError, Result, keeper, reception};
+use super::{AgentError, Result, keeper, reception, thread};
 use crate::bringup::context::Facts;
 use crate::bringup::job::taking_part;
 use crate::bringup::render::Renderer;
@@ -115,11 +115,7 @@ impl Office {
     }
 
     fn authority(&self) -> std::result::Result<Authority, String> {
-        let Own {
-            folder,
-            organisation,
-        } = &self.own;
-        Authority::open_or_create(folder, organisation).map_err(|error| error.to_string())
+        self.own.open().map_err(|error| error.to_string())
     }
 }
 
@@ -275,7 +271,7 @@ pub fn attend(lobby: Arc<Lobby<Office>>, view: Arc<View>, herald: Arc<Herald>) -
     let identity = Identity::open_or_create(&folder(&facts.places)).map_err(AgentError::mesh)?;
     reception::open(&facts.places, Arc::clone(&lobby))?;
     keeper::attend(Arc::clone(&lobby), Arc::clone(&facts), Arc::clone(&herald))?;
-    super::mesh::thread("lead", move || {
+    thread("lead", move || {
         let ended = runtime().and_then(|runtime| {
             runtime.block_on(async {
                 let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, MESH_PORT));

@@ -1,6 +1,7 @@
 //! Who leads the site of this host: the one place that answers it. The plan says who makes the
 //! site; whom a host has joined, and who was promoted since, is known from then on.
 
+use super::mesh::FOLDER;
 use super::{AgentError, Result, at, member};
 use crate::mesh::identity::Print;
 use crate::mesh::warrant::{FIRST, Warrant};
@@ -11,9 +12,6 @@ use std::path::Path;
 
 /// Role of the lead as the answers of this host name it, below the agent's folder.
 pub(super) const TOLD: &str = "mesh/leader";
-
-/// The folder of the mesh, below the agent's.
-const MESH: &str = "mesh";
 
 /// Who leads, and who would next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +27,7 @@ pub struct Leadership {
 impl Leadership {
     /// As the host with this agent's folder knows it.
     pub fn of(plan: &Plan, state: &Path) -> Result<Leadership> {
-        let warrant = Warrant::kept(&state.join(MESH)).map_err(AgentError::mesh)?;
+        let warrant = Warrant::kept(&state.join(FOLDER)).map_err(AgentError::mesh)?;
         let first = plan.hosts.first().map_or("", |host| &host.role);
         let lead = match &warrant {
             Some(warrant) => warrant.claim.role.clone(),
@@ -115,14 +113,15 @@ fn told(plan: &Plan, state: &Path) -> Result<Option<String>> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(in crate::agent) mod tests {
     use super::*;
     use crate::mesh::members::Record;
     use crate::mesh::warrant::{Claim, Former};
     use crate::profile::{Source, Stack};
     use crate::site::authority::Authority;
 
-    fn plan() -> Plan {
+    /// `front` leads, `back` is its deputy.
+    pub(in crate::agent) fn plan() -> Plan {
         let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/profiles");
         let source = Source::new(Some(Path::new(profiles)));
         let mut stack = Stack::load(&source, "two", None).unwrap();
@@ -175,7 +174,7 @@ mod tests {
         let text = serde_json::to_string(&record).unwrap();
         put(state, "mesh/record.json", &text);
         assert_eq!(pair(), ("front".into(), "back".into()));
-        warrant(state, "back", 2).keep(&state.join(MESH)).unwrap();
+        warrant(state, "back", 2).keep(&state.join(FOLDER)).unwrap();
         assert_eq!(pair(), ("back".into(), "front".into()));
         let leadership = Leadership::of(&plan, state).unwrap();
         assert_eq!(
@@ -211,8 +210,8 @@ mod tests {
         };
         put(state, "ca/ca.key", "key");
         assert_eq!(deposed("front"), None, "it leads");
-        std::fs::create_dir_all(state.join(MESH)).unwrap();
-        warrant(state, "back", 2).keep(&state.join(MESH)).unwrap();
+        std::fs::create_dir_all(state.join(FOLDER)).unwrap();
+        warrant(state, "back", 2).keep(&state.join(FOLDER)).unwrap();
         assert_eq!(deposed("back"), None, "it leads");
         assert_eq!(
             deposed("front").unwrap(),

@@ -2,10 +2,10 @@
 
 use super::clock::Own;
 use super::leadership::Leadership;
-use super::mesh::{folder, is_task, runtime, thread, token};
+use super::mesh::{self, folder, runtime, token};
 use super::view::View;
 use super::wake::Why;
-use super::{AgentError, Result, at, deputy, setup};
+use super::{AgentError, Result, at, deputy, thread};
 use crate::bringup::board::TaskStand;
 use crate::bringup::places::Places;
 use crate::bringup::run::Observer;
@@ -45,7 +45,7 @@ pub fn record(places: &Places) -> Result<Option<Record>> {
 
 /// The same, in this folder of the agent.
 pub(super) fn record_in(state: &Path) -> Result<Option<Record>> {
-    let path = state.join(setup::RECORD);
+    let path = state.join(mesh::RECORD);
     match std::fs::read(&path) {
         Ok(text) => serde_json::from_slice(&text)
             .map(Some)
@@ -67,7 +67,7 @@ fn planned(plan: &Plan, places: &Places) -> Result<Option<IpAddr>> {
 /// Where the lead is: as answers or a join have shown, else by the plan; nothing where it must
 /// be looked for.
 pub fn known(plan: &Plan, places: &Places) -> Result<Option<Peer>> {
-    let path = places.state.join(setup::LEAD);
+    let path = places.state.join(mesh::LEAD);
     let leadership = Leadership::of(plan, &places.state)?;
     let planned = plan.address(&leadership.lead);
     let peer = |address| Peer {
@@ -140,7 +140,7 @@ pub fn keep(
     clock: &dyn Clock,
 ) -> Result<Option<String>> {
     let note = clock::note(clock, joined.time);
-    let path = places.state.join(setup::LEAD);
+    let path = places.state.join(mesh::LEAD);
     if planned(plan, places)? != Some(at_lead.ip()) {
         let zone = match at_lead {
             SocketAddr::V6(v6) if v6.scope_id() != 0 => {
@@ -161,7 +161,7 @@ pub fn keep(
         // Answers may have named another place.
         return Err(at(&path)(error));
     }
-    let path = folder(places).join("record.json");
+    let path = places.state.join(mesh::RECORD);
     let text = serde_json::to_vec_pretty(&joined.record).map_err(AgentError::mesh)?;
     durable::write(&path, &text, 0o600, None).map_err(at(&path))?;
     Ok(note)
@@ -304,7 +304,7 @@ impl Host for Member {
             .filter(|(_, task)| task.stand == TaskStand::Done);
         let facts = executor.facts();
         done.map(|(id, _)| id)
-            .filter(|id| is_task(facts, id))
+            .filter(|id| facts.is_task(id))
             .cloned()
             .collect()
     }
@@ -461,7 +461,7 @@ mod tests {
         assert_eq!(shown(&planned).as_deref(), Some("10.77.0.10"));
         let at = lead(&planned, &places).unwrap();
         assert_eq!(at.to_string(), "10.77.0.10:7433");
-        let path = places.state.join(setup::LEAD);
+        let path = places.state.join(mesh::LEAD);
         std::fs::write(&path, "fe80::1%nosuch0").unwrap();
         assert_eq!(shown(&planned).as_deref(), Some("fe80::1%nosuch0"));
         let words = lead(&planned, &places).unwrap_err().to_string();
@@ -515,7 +515,7 @@ mod tests {
             assert_eq!(shown(), at.ip().to_string());
             assert_eq!(record(&places).unwrap().as_ref(), Some(&joined.record));
         }
-        assert!(!places.state.join(setup::LEAD).exists());
+        assert!(!places.state.join(mesh::LEAD).exists());
     }
 
     #[test]

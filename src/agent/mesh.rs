@@ -6,22 +6,31 @@ use crate::bringup::places::Places;
 use crate::bringup::run::{Moment, Observer};
 use crate::mesh::join::lead::Lobby;
 use crate::mesh::line::link::Link;
+use crate::site::estate::TOKEN;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::herald::Herald;
 use super::lead::Office;
 
-/// The folder of a host's key, of what it was told when it joined, and of the lead's table.
+/// The folder of a host's key, of what it was told when it joined, and of the lead's table; below
+/// the agent's, as those that follow.
+pub(super) const FOLDER: &str = "mesh";
+/// Where the lead is, as the answers say or as the join has shown.
+pub(super) const LEAD: &str = "mesh/lead";
+/// What the lead has said, once a host has joined.
+pub(super) const RECORD: &str = "mesh/record.json";
+
+/// [`FOLDER`] on this host.
 pub fn folder(places: &Places) -> PathBuf {
-    places.state.join("mesh")
+    places.state.join(FOLDER)
 }
 
 /// The join token of the answers, if there was one.
 pub fn token(places: &Places) -> Result<Option<String>> {
-    let path = folder(places).join("token");
+    let path = places.state.join(TOKEN);
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -33,15 +42,6 @@ pub fn token(places: &Places) -> Result<Option<String>> {
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build()
-}
-
-/// Starts a thread.
-pub fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(work)
-        .map(drop)
-        .map_err(at(Path::new("/proc/self/task")))
 }
 
 /// To whom a host tells which of its tasks are done.
@@ -65,11 +65,6 @@ pub struct Teller {
     pub facts: Arc<Facts>,
 }
 
-/// Whether a job is a task of the plan, which others may wait for: a host's own are nobody's.
-pub fn is_task(facts: &Facts, id: &str) -> bool {
-    facts.plan.tasks.iter().any(|task| task.id == id)
-}
-
 impl Observer for Teller {
     fn task(&self, id: &str, moment: Moment, message: &str) {
         self.herald.task(id, moment, message);
@@ -77,7 +72,7 @@ impl Observer for Teller {
 
     fn settled(&self, id: &str) {
         self.herald.settled(id);
-        if !is_task(&self.facts, id) {
+        if !self.facts.is_task(id) {
             return;
         }
         let task = BTreeSet::from([id.to_owned()]);

@@ -155,6 +155,15 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> AgentError {
     move |error| AgentError::Io { path, error }
 }
 
+/// Starts a thread.
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .map(drop)
+        .map_err(at(Path::new("/proc/self/task")))
+}
+
 /// Writes a file unless it is the same already; whether it was written.
 fn write_if_new(path: &Path, content: &str, mode: u32) -> Result<bool> {
     use std::os::unix::fs::PermissionsExt;

@@ -6,8 +6,8 @@
 //! comes first, the agent or the next start of the host.
 
 use super::leadership::{Leadership, TOLD};
-use super::mesh::folder;
-use super::{AgentError, Result, at, deputy, member, setup};
+use super::mesh::{self, folder};
+use super::{AgentError, Result, at, deputy, member};
 use crate::bringup::journal::now;
 use crate::bringup::places::Places;
 use crate::mesh::identity::{Identity, Print};
@@ -169,7 +169,7 @@ fn table(
     own: Print,
     former: Print,
 ) -> std::result::Result<(), PromotionError> {
-    let mut members = Members::open(&files.join("mesh"))?;
+    let mut members = Members::open(&files.join(mesh::FOLDER))?;
     if members.role_of(own) != Some(role) {
         return Err(PromotionError::Stranger(role.to_owned()));
     }
@@ -212,10 +212,10 @@ pub fn finish(state: &Path) -> Result<bool> {
     let warrant = Warrant::kept(&decided).map_err(AgentError::mesh)?;
     let warrant = warrant.ok_or_else(|| broken(&"there is no warrant in it"))?;
     warrant
-        .keep(&state.join("mesh"))
+        .keep(&state.join(mesh::FOLDER))
         .map_err(AgentError::mesh)?;
     // What a member knows, and what a deputy keeps.
-    for name in [setup::RECORD, setup::LEAD, TOLD, deputy::FOLDER] {
+    for name in [mesh::RECORD, mesh::LEAD, TOLD, deputy::FOLDER] {
         remove(&state.join(name))?;
     }
     std::fs::rename(&decided, state.join(DONE)).map_err(at(&decided))?;

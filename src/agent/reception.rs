@@ -2,7 +2,7 @@
 
 use super::invite::{Standing, Waits};
 use super::lead::Office;
-use super::{Result, at};
+use super::{Result, at, thread};
 use crate::bringup::places::Places;
 use crate::mesh::join::lead::{Facts, Lobby};
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ pub fn open(places: &Places, lobby: Arc<Lobby<Office>>) -> Result<()> {
     let _ = std::fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket).map_err(at(&socket))?;
     std::fs::set_permissions(&socket, PermissionsExt::from_mode(0o600)).map_err(at(&socket))?;
-    super::mesh::thread("join", move || {
+    thread("join", move || {
         for visitor in listener.incoming() {
             let answered = visitor.and_then(|visitor| answer(&lobby, visitor));
             if let Err(error) = answered {

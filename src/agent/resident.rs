@@ -4,17 +4,16 @@
 use super::herald::Herald;
 use super::view::View;
 use super::wake::Why;
-use super::{AgentError, Result, at, socket, trouble};
+use super::{AgentError, Result, socket, thread, trouble};
 use crate::bringup::board::TaskStand;
 use crate::bringup::job::{Job, Work};
+use crate::bringup::prober;
 use crate::bringup::run::{Executor, Moment, Observer};
 use crate::bringup::status::site::awaited;
 use crate::bringup::status::{Outcome, Status};
 use crate::plan::Task;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Between two attempts of the same probe …
@@ -22,8 +21,6 @@ const PROBE_EVERY: Duration = Duration::from_secs(60);
 /// … and of one whose edge leads to another host: what breaks between hosts is to be red within a
 /// minute, and two attempts that wait for an answer take 23 s of it.
 const PROBE_EDGE_EVERY: Duration = Duration::from_secs(30);
-/// Probes at the same time, so that one that waits does not hold up the rest.
-const AT_ONCE: usize = 4;
 /// Between two attempts at tasks that have failed.
 const RETRY_EVERY: Duration = Duration::from_secs(180);
 /// Before each further look at what is red when bring-up ends.
@@ -38,9 +35,6 @@ const RENEW_EVERY: Duration = Duration::from_secs(12 * 3600);
 const JUMP: Duration = Duration::from_secs(300);
 /// At most so often `status.json` is written.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
-/// Templates and TLS are shallow.
-const STACK: usize = 1 << 20;
-
 /// Between two looks at hosts that may have fallen silent.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
@@ -66,22 +60,13 @@ pub fn live(
 fn attend(view: &Arc<View>, herald: &Arc<Herald>) -> Result<()> {
     let listener = socket::open(&view.executor().facts().places.socket())?;
     let own = Arc::clone(view);
-    spawn("status", move || keep_status(&own))?;
+    thread("status", move || keep_status(&own))?;
     let (own, told) = (Arc::clone(view), Arc::clone(herald));
-    spawn("probes", move || probe_for_ever(&own, &told))?;
+    thread("probes", move || probe_for_ever(&own, &told))?;
     let own = Arc::clone(view);
-    spawn("socket", move || {
+    thread("socket", move || {
         socket::serve(&own, &listener, write_status)
     })
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    std::thread::Builder::new()
-        .name(name.into())
-        .stack_size(STACK)
-        .spawn(work)
-        .map(drop)
-        .map_err(at(Path::new("/proc/self/task")))
 }
 
 /// Runs the plan, and what has failed again every few minutes; gives why it cannot go on.
@@ -223,14 +208,7 @@ fn certified(job: &Job) -> bool {
 /// Probes everything that has been brought up, each once a minute, evenly spread.
 fn probe_for_ever(view: &View, herald: &Herald) {
     let executor = view.executor();
-    let tasks: Vec<&Task> = executor
-        .jobs()
-        .iter()
-        .filter_map(|job| match &job.work {
-            Work::Probe(task) => Some(task),
-            _ => None,
-        })
-        .collect();
+    let tasks: Vec<&Task> = prober::tasks(executor.jobs()).collect();
     let plan = &executor.facts().plan;
     let between = |task: &Task| {
         let edge = task.integration.and_then(|at| plan.integrations.get(at));
@@ -239,21 +217,7 @@ fn probe_for_ever(view: &View, herald: &Herald) {
     let order = order(&tasks, between);
     loop {
         let round = Instant::now();
-        let next = AtomicUsize::new(0);
-        let work = || {
-            while let Some((due, task)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                std::thread::sleep(due.saturating_sub(round.elapsed()));
-                look(view, herald, task);
-            }
-        };
-        std::thread::scope(|scope| {
-            let builder = || std::thread::Builder::new().stack_size(STACK);
-            for _ in 1..AT_ONCE {
-                // Where no thread can be had, fewer do it.
-                let _ = builder().spawn_scoped(scope, work);
-            }
-            work();
-        });
+        prober::go_round(&order, |task| look(view, herald, task));
         std::thread::sleep(PROBE_EVERY.saturating_sub(round.elapsed()));
     }
 }

@@ -109,6 +109,7 @@ fn as_lead(
     leadership: &Leadership,
     has_members: bool,
 ) -> Result<()> {
+    herald.leads(leadership.term());
     let facts = Arc::new(facts(places, ADDRESS_PATIENCE)?);
     let organisation = facts.site.organisations.first();
     let own = Own {

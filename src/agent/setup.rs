@@ -6,6 +6,7 @@ use super::facts::Facts;
 use super::firewall::Neighbours;
 use super::host::Names;
 use super::leadership::{Leadership, TOLD};
+use super::mesh::{LEAD, RECORD};
 use super::sources::Found;
 use super::write_if_new;
 use super::{
@@ -20,21 +21,14 @@ use crate::plan::Plan;
 use crate::site::answers::Answers;
 use crate::site::assemble::assemble;
 use crate::site::authority::Authority;
+use crate::site::estate::{SITE, TOKEN};
 use crate::site::question::{KEYBOARD, Questions};
 use crate::site::{Site, durable};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The site, below the agent's folder.
-const SITE: &str = "site.json";
 /// Answers of a dialogue that has not ended.
 const PARTIAL: &str = "answers.partial.toml";
-/// The join token, below the agent's folder.
-const TOKEN: &str = "mesh/token";
-/// Where the lead is, as the answers say or as the join has shown.
-pub(super) const LEAD: &str = "mesh/lead";
-/// What the lead has said, once a host has joined.
-pub(super) const RECORD: &str = "mesh/record.json";
 
 /// Sets this host up.
 pub fn run() -> Result<()> {

@@ -6,6 +6,7 @@
 //! | `host` | `name`, `role`, `fqdn`, `address`, `routes` (leftmost labels of the routes answered on it), `firewall` {`protocol`, `port`, `scope`, `from` (addresses), `why`} |
 //! | `hosts` | of every host whose address is known: `role`, `fqdn`, `address` |
 //! | `zones` | of DNS: `name` and `records` {`name`, `type`, `content`}: hosts and routes, what services ask for (`[[record]]`), and the zone of the addresses |
+//! | `domains` | the names of the zones |
 //! | `base` | `name`, `family`, `version`, `codename` |
 //! | `self` | `name`, `role`, `host` (fqdn), `routes` (leftmost labels of the routes it serves or answers on), and with a route `url` of the first |
 //! | `settings.<key>` | the role's, else the service's default |
@@ -22,7 +23,7 @@
 mod edges;
 
 use self::edges::{consumer, grant, needs};
-use super::names::{Zone, zones};
+use super::names::{Zone, known, zones};
 use super::places::Places;
 use super::render::Renderer;
 use crate::plan::{Integration, Plan};
@@ -30,8 +31,8 @@ use crate::profile::{Instance, Scope, Secret, SettingValue, Stack};
 use crate::site::{Organisation, Person, Site, secrets::Secrets};
 use minijinja::value::{Enumerator, Object, Value};
 use minijinja::{Error, ErrorKind};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Name of the site's low-privilege directory account.
 pub const PROBE_ACCOUNT: &str = "probe";
@@ -59,6 +60,7 @@ pub struct Facts {
     /// The folder of secrets.
     pub secrets: Secrets,
     read: Mutex<Read>,
+    tasks: OnceLock<HashSet<String>>,
 }
 
 /// What was read so far that is nobody else's business.
@@ -124,6 +126,7 @@ impl Facts {
             places,
             secrets,
             read: Mutex::default(),
+            tasks: OnceLock::new(),
         })
     }
 
@@ -145,6 +148,12 @@ impl Facts {
         self.addresses.get(role).map_or("", String::as_str)
     }
 
+    /// Whether a job is a task of the plan, which others may wait for: a host's own are nobody's.
+    pub fn is_task(&self, id: &str) -> bool {
+        let all = || self.plan.tasks.iter().map(|task| task.id.clone());
+        self.tasks.get_or_init(|| all().collect()).contains(id)
+    }
+
     /// Whether a person switched this service off.
     pub fn disabled(&self, instance: &Instance) -> bool {
         self.site
@@ -158,25 +167,25 @@ impl Facts {
         !self.disabled(&integration.consumer) && !self.disabled(&integration.provider)
     }
 
-    /// A secret, drawn at the first call.
+    /// A secret, drawn at the first call. Two tasks that read a new secret at once get the same: the
+    /// folder sees to that. Who reads another does not wait for them.
     fn secret(&self, name: &str, spec: &Secret) -> Result<String, Error> {
-        // Held while drawing: two tasks that read a new secret at once must get the same.
-        let mut read = self.reading();
         let secret = self
             .secrets
             .get_or_create(name, spec)
             .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
+        let mut read = self.reading();
         read.secrets.insert(name.to_owned(), secret.clone());
         Ok(secret)
     }
 
     /// The public half of a key pair, which is drawn at the first call.
     fn public(&self, name: &str) -> Result<String, Error> {
-        let mut read = self.reading();
         let public = self
             .secrets
             .public(name)
             .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
+        let mut read = self.reading();
         read.public
             .insert(format!("{name}{}", Secret::PUBLIC), public.clone());
         Ok(public)
@@ -255,6 +264,7 @@ pub fn context(renderer: &Arc<Renderer>, view: &View) -> Value {
         "host",
         "hosts",
         "zones",
+        "domains",
         "base",
         "self",
         "settings",
@@ -281,6 +291,10 @@ pub fn context(renderer: &Arc<Renderer>, view: &View) -> Value {
                 true => Err(lost("these records name each other in a circle")),
                 false => zones(&renderer, view.depth).map(|zones| zones.iter().map(zone).collect()),
             },
+            "domains" => Ok(known(&renderer.facts)
+                .into_iter()
+                .map(|zone| zone.name)
+                .collect()),
             "base" => base(&renderer.facts, &view.instance.role),
             "self" => this(&renderer, &view),
             "settings" => settings(&renderer.facts, &view.instance),
@@ -557,3 +571,6 @@ fn probe(facts: &Arc<Facts>, probing: bool) -> Value {
         )),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,22 +37,28 @@ pub struct Entry {
 /// Longest string in a TXT record, bytes (RFC 1035, section 3.3).
 const STRING: usize = 255;
 
-/// All zones: the domain in which hosts have their names, further domains that get mail, and that
-/// of the addresses. Addresses that nobody knows yet are left out.
+/// All zones before services have said what they want in them: the domain in which hosts have their
+/// names, further domains that get mail, and that of the addresses. Addresses that nobody knows yet
+/// are left out.
+pub fn known(facts: &Facts) -> Vec<Zone> {
+    let own = hosts(facts);
+    let mut mail = mail(facts);
+    mail.remove(&own.name);
+    let mail = mail.into_iter().map(|name| Zone {
+        name,
+        records: Vec::new(),
+    });
+    let all = [own].into_iter().chain(mail);
+    all.chain(reverse(facts)).collect()
+}
+
+/// All zones, with what services want said.
 ///
 /// # Errors
 /// A template of a `[[record]]` is wrong.
 pub fn zones(renderer: &Arc<Renderer>, depth: u8) -> Result<Vec<Zone>, Error> {
     let facts = &renderer.facts;
-    let mut zones = vec![hosts(facts)];
-    for domain in mail(facts) {
-        if zones.iter().all(|zone| zone.name != domain) {
-            zones.push(Zone {
-                name: domain,
-                records: Vec::new(),
-            });
-        }
-    }
+    let mut zones = known(facts);
     for instance in instances(facts) {
         let Some(service) = facts.stack.services.get(&instance.service) else {
             continue;
@@ -61,7 +67,6 @@ pub fn zones(renderer: &Arc<Renderer>, depth: u8) -> Result<Vec<Zone>, Error> {
             add(renderer, &mut zones, &instance, record, depth)?;
         }
     }
-    zones.extend(reverse(facts));
     Ok(zones)
 }
 

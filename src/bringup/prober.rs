@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Probes at the same time when all are asked for: one that waits must not hold up the rest.
+/// Probes at the same time: one that waits must not hold up the rest.
 const AT_ONCE: usize = 4;
 
 /// Between the attempt that failed and the one that decides.
@@ -124,36 +124,42 @@ impl Prober {
 
     /// Makes every probe once, a few at the same time; `after` hears of each.
     pub fn probe_all(&self, jobs: &[Job], after: &(dyn Fn(&Task, &ProbeReport) + Sync)) {
-        let tasks: Vec<&Task> = jobs
-            .iter()
-            .filter_map(|job| match &job.work {
-                Work::Probe(task) => Some(task),
-                _ => None,
-            })
-            .collect();
-        let next = AtomicUsize::new(0);
-        let work = || {
-            while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // A template that is wrong is on the board as a red probe.
-                if let Ok(report) = self.probe(task) {
-                    after(task, &report);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            let spawned = (0..AT_ONCE)
-                .filter_map(|_| {
-                    std::thread::Builder::new()
-                        .stack_size(STACK)
-                        .spawn_scoped(scope, work)
-                        .ok()
-                })
-                .count();
-            if spawned == 0 {
-                work();
+        let order: Vec<_> = tasks(jobs).map(|task| (Duration::ZERO, task)).collect();
+        go_round(&order, |task| {
+            // A template that is wrong is on the board as a red probe.
+            if let Ok(report) = self.probe(task) {
+                after(task, &report);
             }
         });
     }
+}
+
+/// The probes among jobs.
+pub fn tasks(jobs: &[Job]) -> impl Iterator<Item = &Task> {
+    jobs.iter().filter_map(|job| match &job.work {
+        Work::Probe(task) => Some(task),
+        _ => None,
+    })
+}
+
+/// Looks at every probe in this order, none before it is due after the beginning.
+pub fn go_round(order: &[(Duration, &Task)], look: impl Fn(&Task) + Sync) {
+    let begun = Instant::now();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((due, task)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            std::thread::sleep(due.saturating_sub(begun.elapsed()));
+            look(task);
+        }
+    };
+    std::thread::scope(|scope| {
+        let builder = || std::thread::Builder::new().stack_size(STACK);
+        for _ in 1..AT_ONCE {
+            // Where no thread can be had, fewer do it.
+            let _ = builder().spawn_scoped(scope, work);
+        }
+        work();
+    });
 }
 
 /// Names of the plan: hosts, and the routes that a host's proxy answers. This host's own

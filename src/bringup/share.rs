@@ -323,6 +323,20 @@ services = ["data", "people", "app"]
     }
 
     #[test]
+    fn who_names_the_zones_alone_is_told_nothing_of_what_is_in_them() {
+        let home = tempfile::tempdir().unwrap();
+        let mut facts = signing(home.path());
+        let data = facts.stack.services.get_mut("data").unwrap();
+        let Action::File { content, .. } = &mut data.steps[0].action else {
+            panic!("a file");
+        };
+        *content = Some("{{ domains | join(' ') }}".into());
+        facts.plan = Plan::new(&facts.stack);
+        let core = share(&facts, "core").unwrap();
+        assert!(names(&core).iter().all(|name| !name.contains("signing")));
+    }
+
+    #[test]
     fn only_the_directory_is_told_the_passwords_of_people() {
         let home = tempfile::tempdir().unwrap();
         let facts = three(home.path());

@@ -2,11 +2,13 @@
 
 use super::{Cli, exit, host, out};
 use crate::agent::facts::Facts;
+use crate::agent::invite::Standing;
 use crate::agent::leadership::Leadership;
 use crate::agent::reception::{self, Reply, Request};
 use crate::bringup::places::Places;
 use crate::plan::Plan;
 use miette::{IntoDiagnostic, miette};
+use serde::Serialize;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 
@@ -26,6 +28,19 @@ pub struct Args {
     /// Let another host join as ROLE; the one that has it may never come back
     #[arg(long, value_name = "ROLE")]
     pub replace: Option<String>,
+    /// How joining stands, as JSON (docs/schemas/join.json)
+    #[arg(long, conflicts_with_all = ["open", "confirm", "refuse", "replace"])]
+    pub json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    /// Format version, 1.
+    pub version: u32,
+    /// How it stands.
+    #[serde(flatten)]
+    pub standing: Standing,
 }
 
 impl Args {
@@ -68,6 +83,12 @@ pub fn run(_cli: &Cli, args: &Args) -> miette::Result<u8> {
     }
     let reply = ask(&places, &args.request())?;
     match &reply.done {
+        Ok(_) if args.json => {
+            let (version, standing) = (1, reply.standing);
+            let shown = serde_json::to_string_pretty(&Shown { version, standing });
+            out::write(shown.into_diagnostic()? + "\n")?;
+            Ok(exit::OK)
+        }
         Ok(done) => {
             out::write(words(&reply, done))?;
             Ok(exit::OK)
@@ -131,7 +152,7 @@ fn words(reply: &Reply, done: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::agent::invite::{Standing, Waits};
+    use crate::agent::invite::Waits;
     use crate::profile::{Source, Stack};
 
     fn facts(roles: &[&str], own: &str) -> Facts {

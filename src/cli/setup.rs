@@ -4,12 +4,15 @@
 use super::out::say;
 use super::{Cli, exit, host, out};
 use crate::agent::facts::Facts;
-use crate::agent::{AgentError, data, setup, sources, state};
+use crate::agent::leadership::Leadership;
+use crate::agent::{AgentError, data, mesh, setup, sources, state};
+use crate::bringup::places::Places;
 use crate::bringup::process::Program;
 use crate::console::dialogue::{Asker, DialogueError, Typed};
 use crate::console::fancy::Fancy;
 use crate::console::plain::Plain;
 use crate::console::tty::Tty;
+use crate::plan::Plan;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -40,7 +43,10 @@ pub fn run(cli: &Cli, _args: &Args) -> miette::Result<u8> {
     }
     let data = Path::new(data::MOUNT);
     kept(data, state::mounted(data).into_diagnostic()?)?;
-    let facts = Facts::read(root).into_diagnostic()?;
+    let (facts, places) = (Facts::read(root).into_diagnostic()?, Places::host());
+    let leadership = Leadership::of(&Plan::new(&facts.stack), &places.state).into_diagnostic()?;
+    let token = mesh::token(&places).into_diagnostic()?;
+    leads(&facts.role, &leadership.lead, token.is_some())?;
     let found = sources::look().into_diagnostic()?;
     say!(
         "muster: {}, host {}; ? explains a question, Ctrl-C leaves",
@@ -108,6 +114,24 @@ fn asks(root: &Path, caller: Caller) -> miette::Result<bool> {
         ));
     }
     Ok(true)
+}
+
+/// Refuses on a host that joins a site: its questions are the lead's.
+fn leads(role: &str, lead: &str, token: bool) -> miette::Result<()> {
+    if role == lead {
+        return Ok(());
+    }
+    let help = match token {
+        true => "it joins by itself; see how far it is: journalctl -u muster-agent".to_owned(),
+        false => format!(
+            "type the code that {lead} shows on the console of this host; if nothing asks for it \
+             there: sudo systemctl restart muster-join"
+        ),
+    };
+    Err(miette!(
+        help = help,
+        "this host, {role}, has nothing to ask: it joins the site of {lead}, where all is answered"
+    ))
 }
 
 /// Answers belong on the data partition: in the root they would be gone with the next image.
@@ -259,6 +283,30 @@ mod tests {
         ] {
             let report = asks(root.path(), caller).expect_err("refused");
             assert_eq!(report.to_string(), words);
+            assert_eq!(report.help().expect("a help").to_string(), help);
+        }
+    }
+
+    #[test]
+    fn a_host_that_joins_a_site_is_not_asked_the_questions_of_its_lead() {
+        leads("core", "core", false).expect("it makes the site");
+        for (token, help) in [
+            (
+                false,
+                "type the code that core shows on the console of this host; if nothing asks for it \
+                 there: sudo systemctl restart muster-join",
+            ),
+            (
+                true,
+                "it joins by itself; see how far it is: journalctl -u muster-agent",
+            ),
+        ] {
+            let report = leads("edge", "core", token).expect_err("refused");
+            assert_eq!(
+                report.to_string(),
+                "this host, edge, has nothing to ask: it joins the site of core, where all is \
+                 answered"
+            );
             assert_eq!(report.help().expect("a help").to_string(), help);
         }
     }

@@ -70,7 +70,10 @@ impl<'a> Watcher<'a> {
                 moment,
                 message,
             } => self.task(id, *moment, message),
-            Event::SshHostKey { .. } | Event::SiteCa { .. } | Event::BringUp { .. } => {}
+            Event::SshHostKey { .. }
+            | Event::SiteCa { .. }
+            | Event::Leads { .. }
+            | Event::BringUp { .. } => {}
         }
     }
 

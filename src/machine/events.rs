@@ -21,6 +21,11 @@ pub enum Event {
         /// PEM.
         pem: String,
     },
+    /// The agent of the host that leads its site begins.
+    Leads {
+        /// How many leads the site has had: of two that say it, the one with more leads now.
+        term: u64,
+    },
     /// The first-boot questions wait for a person there.
     Dialogue {
         /// Terminal device without `/dev/`.
@@ -106,6 +111,7 @@ mod tests {
                 Event::SiteCa { pem: "P".into() },
                 r#"{"event":"site-ca","pem":"P"}"#,
             ),
+            (Event::Leads { term: 2 }, r#"{"event":"leads","term":2}"#),
             (
                 Event::Dialogue {
                     console: "ttyS0".into(),

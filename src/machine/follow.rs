@@ -69,7 +69,9 @@ const GRACE: Duration = Duration::from_secs(90);
 struct Word {
     /// Which machines have ended, each in its present run.
     ended: Vec<bool>,
-    /// What the lead, the first machine, said last of all of them.
+    /// Which machine leads, and in which term: the first until one says that it does.
+    lead: (usize, u64),
+    /// What the lead said last of all of them.
     outcome: Option<Ended>,
     /// When the last machine ended, if the lead has said nothing since.
     since: Option<Instant>,
@@ -79,8 +81,22 @@ impl Word {
     fn of(machines: usize) -> Word {
         Word {
             ended: vec![false; machines],
+            lead: (0, 0),
             outcome: None,
             since: None,
+        }
+    }
+
+    /// A machine says that it leads. What another has said is no word on all of them then.
+    fn leads(&mut self, machine: usize, term: u64) {
+        let (lead, known) = self.lead;
+        if term < known {
+            return;
+        }
+        self.lead = (machine, term);
+        if machine != lead {
+            self.outcome = None;
+            self.since = None;
         }
     }
 
@@ -89,11 +105,12 @@ impl Word {
         let early = self.ended.contains(&false);
         self.ended[machine] = true;
         let all = !self.ended.contains(&false);
-        if machine == 0 {
+        let leads = machine == self.lead.0;
+        if leads {
             self.outcome = Some(outcome);
             self.since = None;
         }
-        if early && all && machine != 0 {
+        if early && all && !leads {
             self.since = Some(now);
         }
     }
@@ -107,8 +124,8 @@ impl Word {
     }
 }
 
-/// Waits until the lead, the first machine, says that bring-up has ended, and every other has
-/// ended, too; `None` when `limit` passes first. `tell` is given every event as it comes, with the
+/// Waits until the lead says that bring-up has ended, and every other machine has ended, too;
+/// `None` when `limit` passes first. The lead is who says so, else the first machine. `tell` is given every event as it comes, with the
 /// role that sent it.
 ///
 /// # Errors
@@ -137,18 +154,21 @@ pub fn until_ended(
         for (index, (machine, tail)) in tails.iter_mut().enumerate() {
             for event in tail.poll()? {
                 tell(&machine.role, &event);
-                if let Event::BringUp {
-                    outcome,
-                    proven,
-                    total,
-                } = &event
-                {
-                    let ended = Ended {
-                        outcome: *outcome,
-                        proven: *proven,
-                        total: *total,
-                    };
-                    word.hear(index, ended, Instant::now());
+                match event {
+                    Event::Leads { term } => word.leads(index, term),
+                    Event::BringUp {
+                        outcome,
+                        proven,
+                        total,
+                    } => {
+                        let ended = Ended {
+                            outcome,
+                            proven,
+                            total,
+                        };
+                        word.hear(index, ended, Instant::now());
+                    }
+                    _ => {}
                 }
             }
         }
@@ -257,13 +277,42 @@ mod tests {
         assert_eq!(tail.poll().unwrap(), []);
     }
 
-    #[test]
-    fn bring_up_has_ended_when_every_machine_has_and_the_lead_says_how() {
-        let ended = |outcome| Ended {
+    fn ended(outcome: Outcome) -> Ended {
+        Ended {
             outcome,
             proven: 1,
             total: 2,
-        };
+        }
+    }
+
+    #[test]
+    fn the_lead_is_who_was_promoted_last() {
+        let (red, green) = (ended(Outcome::Red), ended(Outcome::Green));
+        let now = Instant::now();
+        // The second was a member, was promoted, and a new first joins it.
+        let mut promoted = Word::of(2);
+        promoted.hear(0, green, now);
+        promoted.hear(1, green, now);
+        promoted.leads(1, 2);
+        assert_eq!(
+            promoted.last(now),
+            None,
+            "the lead has not said how it ends"
+        );
+        promoted.hear(1, red, now);
+        assert_eq!(promoted.last(now), Some(red));
+        promoted.hear(0, green, now);
+        assert_eq!(promoted.last(now), Some(red), "that is its own part only");
+        // One that led before and is read later does not lead again, …
+        promoted.leads(0, 1);
+        assert_eq!(promoted.last(now), Some(red));
+        // … and one that says it again after a start of its agent has said nothing new.
+        promoted.leads(1, 2);
+        assert_eq!(promoted.last(now), Some(red));
+    }
+
+    #[test]
+    fn bring_up_has_ended_when_every_machine_has_and_the_lead_says_how() {
         let (red, green) = (ended(Outcome::Red), ended(Outcome::Green));
         let now = Instant::now();
         let mut alone = Word::of(1);

@@ -59,7 +59,8 @@ pub struct Own {
 }
 
 impl Own {
-    fn open(&self) -> Result<Authority, AuthorityError> {
+    /// The CA, with its key.
+    pub fn open(&self) -> Result<Authority, AuthorityError> {
         Authority::open_or_create(&self.folder, &self.organisation)
     }
 }

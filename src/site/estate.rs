@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// The site's answers.
 pub const SITE: &str = "site.json";
@@ -17,13 +19,58 @@ pub const CA: &str = "ca/ca.pem";
 pub const CA_KEY: &str = "ca/ca.key";
 /// The table of the site's hosts.
 pub const MEMBERS: &str = "mesh/members.json";
+/// The token with which they join.
+pub const TOKEN: &str = "mesh/token";
 
 /// Files that every lead has.
 const NEEDED: [&str; 4] = [SITE, CA, CA_KEY, "recovery/words"];
 /// Files that it may have.
-const OTHERS: [&str; 2] = [MEMBERS, "mesh/token"];
+const OTHERS: [&str; 2] = [MEMBERS, TOKEN];
 /// A folder, with all below it.
 const SECRETS: &str = "secrets";
+
+/// Longer than any filesystem's clock takes to its next tick.
+const TICK: Duration = Duration::from_secs(2);
+
+/// What is seen of the files without reading them: another whenever any of them was changed,
+/// replaced, added or removed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Trace {
+    files: BTreeMap<String, Mark>,
+    is_settled: bool,
+}
+
+/// One file: device, inode, size, and the seconds and nanoseconds of its last change and of its
+/// inode's.
+type Mark = [i128; 7];
+
+impl Trace {
+    /// Looks at the files of a lead.
+    pub fn of(state: &Path) -> Result<Trace, EstateError> {
+        let (now, mut is_settled) = (SystemTime::now(), true);
+        let files = each(state, |path| {
+            let file = std::fs::metadata(path)?;
+            let age = now.duration_since(file.modified()?);
+            is_settled &= age.is_ok_and(|age| age >= TICK);
+            Ok([
+                file.dev().into(),
+                file.ino().into(),
+                file.size().into(),
+                file.mtime().into(),
+                file.mtime_nsec().into(),
+                file.ctime().into(),
+                file.ctime_nsec().into(),
+            ])
+        })?;
+        Ok(Trace { files, is_settled })
+    }
+
+    /// Whether the next change is seen for certain: a filesystem's clock ticks a few hundred times
+    /// a second, and two changes within one tick leave the same times.
+    pub fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+}
 
 /// The files, by their path below the agent's folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,18 +110,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> EstateError {
 impl Estate {
     /// Reads the files of a lead.
     pub fn gather(state: &Path) -> Result<Estate, EstateError> {
-        let mut files = BTreeMap::new();
-        for name in NEEDED.iter().chain(&OTHERS) {
-            let path = state.join(name);
-            match std::fs::read_to_string(&path) {
-                Ok(text) => {
-                    files.insert((*name).to_owned(), text);
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(at(&path)(error)),
-            }
-        }
-        below(&state.join(SECRETS), SECRETS, &mut files)?;
+        let files = each(state, |path| std::fs::read_to_string(path))?;
         let estate = Estate { files };
         estate.is_whole()?;
         Ok(estate)
@@ -138,12 +174,34 @@ fn is_secret(name: &str) -> bool {
         && !name.contains("/.")
 }
 
-/// Every file below a folder that is not half written.
-fn below(
-    folder: &Path,
-    name: &str,
-    files: &mut BTreeMap<String, String>,
-) -> Result<(), EstateError> {
+/// What `look` finds in every file of a lead that is there.
+fn each<T>(
+    state: &Path,
+    mut look: impl FnMut(&Path) -> io::Result<T>,
+) -> Result<BTreeMap<String, T>, EstateError> {
+    let mut names: Vec<String> = NEEDED
+        .iter()
+        .chain(&OTHERS)
+        .map(ToString::to_string)
+        .collect();
+    below(&state.join(SECRETS), SECRETS, &mut names)?;
+    let mut files = BTreeMap::new();
+    for name in names {
+        let path = state.join(&name);
+        match look(&path) {
+            Ok(found) => {
+                files.insert(name, found);
+            }
+            // It may have been there a moment ago.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(at(&path)(error)),
+        }
+    }
+    Ok(files)
+}
+
+/// Names every file below a folder that is not half written.
+fn below(folder: &Path, name: &str, names: &mut Vec<String>) -> Result<(), EstateError> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -156,17 +214,9 @@ fn below(
             continue;
         }
         let (path, name) = (entry.path(), format!("{name}/{own}"));
-        if path.is_dir() {
-            below(&path, &name, files)?;
-            continue;
-        }
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                files.insert(name, text);
-            }
-            // It was there a moment ago.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(at(&path)(error)),
+        match path.is_dir() {
+            true => below(&path, &name, names)?,
+            false => names.push(name),
         }
     }
     Ok(())
@@ -242,6 +292,44 @@ mod tests {
         assert_ne!(joined, before);
         put(from.path(), "secrets/core/data/other", "secret");
         assert_ne!(digest(), joined);
+    }
+
+    #[test]
+    fn any_change_is_seen_without_reading() {
+        let from = tempfile::tempdir().unwrap();
+        let state = from.path();
+        lead(state);
+        let trace = || Trace::of(state).unwrap();
+        let mut before = trace();
+        assert_eq!(trace(), before);
+        put(state, "journal", "more is done");
+        assert_eq!(trace(), before, "the journal is the host's own");
+        // Of the same size, and as old as what it replaces.
+        let modified = |name: &str| std::fs::metadata(state.join(name)).unwrap().modified();
+        put(state, ".site.json.new", "other.one");
+        let beside = std::fs::File::open(state.join(".site.json.new")).unwrap();
+        beside.set_modified(modified(SITE).unwrap()).unwrap();
+        std::fs::rename(state.join(".site.json.new"), state.join(SITE)).unwrap();
+        let changes: [&dyn Fn(); 4] = [
+            &|| (),
+            &|| put(state, "secrets/core/data/own", "longer than it was"),
+            &|| put(state, MEMBERS, "{}"),
+            &|| std::fs::remove_file(state.join(MEMBERS)).unwrap(),
+        ];
+        for change in changes {
+            change();
+            let now = trace();
+            assert_ne!(now, before);
+            before = now;
+        }
+        // A change within the same tick might leave no trace.
+        assert!(!before.is_settled());
+        let then = SystemTime::now() - TICK;
+        for name in before.files.keys() {
+            let file = std::fs::File::open(state.join(name)).unwrap();
+            file.set_modified(then).unwrap();
+        }
+        assert!(trace().is_settled());
     }
 
     #[test]

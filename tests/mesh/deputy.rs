@@ -1,7 +1,7 @@
 //! A lead whose disk is gone, the deputy that takes its place, and another member that follows.
 
 use super::line::until;
-use super::{Host, PLAN, RHYTHM};
+use super::{Host, PLAN, RHYTHM, Served, served};
 use muster::agent::herald::Herald;
 use muster::agent::keeper::{Keeper, RECOVERY};
 use muster::agent::leadership::Leadership;
@@ -102,9 +102,7 @@ impl Desk for Paper {
 struct Lead {
     lobby: Arc<Lobby<Paper>>,
     notes: Arc<Mutex<Vec<String>>>,
-    /// Dropped, it is without power.
-    power: Option<tokio::sync::oneshot::Sender<()>>,
-    running: Option<std::thread::JoinHandle<()>>,
+    served: Served,
 }
 
 impl Lead {
@@ -141,32 +139,16 @@ impl Lead {
         let known = known.map(|(id, role, after)| Known { id, role, after });
         let hub = Hub::new(known.into_iter(), paper).with_rhythm(RHYTHM);
         let lobby = Lobby::new(facts, &identity, members, Some(token.clone()), hub).unwrap();
-        let listener = TcpListener::bind(at).await.unwrap().into_std().unwrap();
-        let own = Arc::clone(&lobby);
-        let (power, cut) = tokio::sync::oneshot::channel();
-        let running = std::thread::spawn(move || {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            runtime.enable_all().build().unwrap().block_on(async {
-                let listener = TcpListener::from_std(listener).unwrap();
-                tokio::select! {
-                    ended = own.serve(listener, &identity) => ended.unwrap(),
-                    _ = cut => {}
-                }
-            });
-        });
+        let listener = TcpListener::bind(at).await.unwrap();
         Lead {
+            served: served(listener, &lobby, identity),
             lobby,
             notes,
-            power: Some(power),
-            running: Some(running),
         }
     }
 
     fn stop(&mut self) {
-        drop(self.power.take());
-        if let Some(running) = self.running.take() {
-            running.join().unwrap();
-        }
+        self.served.stop();
     }
 
     fn hears(&self, role: &str) -> bool {

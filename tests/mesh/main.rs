@@ -122,15 +122,52 @@ fn tasks() -> Vec<(&'static str, &'static str, Vec<String>)> {
     ]
 }
 
+/// A lead at work, on a thread of its own.
+struct Served {
+    /// Dropping it ends the lead, and every connection with it.
+    power: Option<tokio::sync::oneshot::Sender<()>>,
+    running: Option<std::thread::JoinHandle<()>>,
+}
+
+fn served<S: Site + 'static>(
+    listener: TcpListener,
+    lobby: &Arc<Lobby<S>>,
+    identity: Identity,
+) -> Served {
+    let (listener, lobby) = (listener.into_std().unwrap(), Arc::clone(lobby));
+    let (power, cut) = tokio::sync::oneshot::channel();
+    let running = std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap().block_on(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            tokio::select! {
+                ended = lobby.serve(listener, &identity) => ended.unwrap(),
+                _ = cut => {}
+            }
+        });
+    });
+    Served {
+        power: Some(power),
+        running: Some(running),
+    }
+}
+
+impl Served {
+    fn stop(&mut self) {
+        drop(self.power.take());
+        if let Some(running) = self.running.take() {
+            running.join().unwrap();
+        }
+    }
+}
+
 /// A lead of the roles `core` (itself), `edge` and `files`.
 struct Lead {
     folder: tempfile::TempDir,
     lobby: Arc<Lobby<Paper>>,
     log: Arc<Log>,
     address: SocketAddr,
-    /// Dropping it ends the lead, and every connection with it.
-    power: Option<tokio::sync::oneshot::Sender<()>>,
-    running: Option<std::thread::JoinHandle<()>>,
+    served: Served,
 }
 
 impl Lead {
@@ -158,34 +195,17 @@ impl Lead {
         let lobby = Lobby::new(facts, &identity, members, token, hub).unwrap();
         let listener = TcpListener::bind(at).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let listener = listener.into_std().unwrap();
-        let own = Arc::clone(&lobby);
-        let (power, cut) = tokio::sync::oneshot::channel();
-        let running = std::thread::spawn(move || {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            runtime.enable_all().build().unwrap().block_on(async {
-                let listener = TcpListener::from_std(listener).unwrap();
-                tokio::select! {
-                    ended = own.serve(listener, &identity) => ended.unwrap(),
-                    _ = cut => {}
-                }
-            });
-        });
         Lead {
+            served: served(listener, &lobby, identity),
             folder,
             lobby,
             log,
             address,
-            power: Some(power),
-            running: Some(running),
         }
     }
 
     fn stop(&mut self) {
-        drop(self.power.take());
-        if let Some(running) = self.running.take() {
-            running.join().unwrap();
-        }
+        self.served.stop();
     }
 
     /// As after a power cut: the folder is all that is left.

@@ -2,12 +2,11 @@
 
 use crate::desk::{Desk, PROFILES};
 use crate::schema::{accepts, describes, folder, read, refuses};
+use muster::agent::invite::{Standing, Waits};
 use muster::bringup::board::TaskStand;
-use muster::bringup::status::{
-    Attention, Colour, DeputyStatus, HostStand, HostStatus, IntegrationStatus, Outcome,
-    PhaseStatus, ProbeStatus, RouteStatus, ServiceStatus, Status,
-};
+use muster::bringup::status::{Colour, Outcome, Status};
 use muster::cli::diagnose::Diagnosis;
+use muster::cli::join::Shown;
 use muster::cli::ps::{Listing, Row};
 use muster::cli::verify_image::Verified;
 use muster::cli::{cache, help, lock};
@@ -19,6 +18,7 @@ use muster::image::manifest::{Input, Inputs, Manifest, Output};
 use muster::machine::events::{self, Event, Moment};
 use muster::machine::record::{Backing, Boot, Bus, Condition, Forward, Machine, Run};
 use muster::machine::{Folder, process::Process};
+use muster::mesh::discover::Rival;
 use muster::packages::lock::{Artifact, Blob, Change, Lock, Locked, OciImage, Part};
 use muster::profile::artifact::{Kind, Placing};
 use serde_json::{Value, json};
@@ -104,6 +104,7 @@ fn every_json_option_names_its_schema_and_every_reading_command_has_one() {
             "check check",
             "diagnose diagnose",
             "fetch fetch",
+            "join join",
             "lock lock",
             "ls cache",
             "plan plan",
@@ -345,78 +346,56 @@ fn a_running_and_a_paused_machine_are_as_the_schema_says() {
     refuses("ps", &changed("addresses", json!(["10.0.2"])));
 }
 
-fn status() -> Status {
-    let probe = |colour: Colour, at: &str| ProbeStatus {
-        id: "office/a/probe/p".into(),
-        probe: "tcp".into(),
-        colour,
-        at: at.into(),
-        took: 12,
-        words: "connection refused".into(),
-    };
-    Status {
-        format: muster::bringup::status::FORMAT,
-        stack: "starter".into(),
-        organisation: "Example".into(),
-        plan: "0".repeat(64),
-        written: "2026-01-01T00:00:00Z".into(),
-        outcome: Outcome::Red,
-        proven: 1,
-        total: 2,
-        hosts: vec![HostStatus {
-            role: "office".into(),
-            fqdn: "office.example.org".into(),
-            address: String::new(),
-            image: "0".repeat(64),
-            done: 1,
-            tasks: 2,
-            outcome: Outcome::Red,
-            stand: HostStand::Joined,
-            heard: "2026-01-01T00:00:00Z".into(),
-        }],
-        phases: vec![PhaseStatus {
-            name: "data".into(),
-            title: "Data has a home".into(),
-            stand: TaskStand::Failed,
-            done: 1,
-            tasks: 2,
-        }],
-        integrations: vec![IntegrationStatus {
-            id: "office/a.b -> office/c".into(),
-            consumer: "office/a".into(),
-            need: "b".into(),
-            interface: "postgres".into(),
-            provider: "office/c".into(),
-            colour: Colour::Red,
-            probes: vec![probe(Colour::Red, "2026-01-01T00:00:00Z")],
-        }],
-        services: vec![ServiceStatus {
-            id: "office/a".into(),
-            colour: Colour::Unproven,
-            probes: vec![probe(Colour::Unproven, "")],
-        }],
-        attention: vec![Attention {
-            task: "office/x/y".into(),
-            stand: TaskStand::Failed,
-            attempt: 8,
-            reason: "it ended with 1".into(),
-            output: "no".into(),
-            unit: None,
-            next: "muster diagnose office/x/y".into(),
-        }],
-        routes: vec![RouteStatus {
-            url: "https://webmail.example.org/".into(),
-            summary: "Webmail".into(),
-        }],
-        deputy: Some(DeputyStatus {
+#[test]
+fn how_joining_stands_is_as_its_schema_says() {
+    let mut standing = Standing {
+        lead: "core".into(),
+        code: Some("zebra ocean ladder".into()),
+        lives: 60,
+        held: false,
+        rivals: BTreeSet::from([Rival {
+            role: "core".into(),
+            address: "fe80::9%eth0".into(),
+        }]),
+        missing: vec!["edge".into()],
+        waiting: vec![Waits {
             role: "edge".into(),
-            copy: 9,
-            held: 8,
-            current: false,
-            words_shown: true,
-            note: "the disk is full".into(),
-        }),
+            address: "fe80::2".into(),
+            key: "abab abab abab".into(),
+        }],
+        addresses: vec!["fe80::1".into()],
+    };
+    for code in [standing.code.clone(), None] {
+        standing.code = code;
+        let standing = standing.clone();
+        describes(
+            "join",
+            &value(&Shown {
+                version: 1,
+                standing,
+            }),
+        );
     }
+}
+
+fn status() -> Status {
+    let text = std::fs::read(format!("{FIXTURES}/status.json")).unwrap();
+    let mut status: Status = serde_json::from_slice(&text).unwrap();
+    (status.outcome, status.proven) = (Outcome::Red, 1);
+    let host = &mut status.hosts[0];
+    (host.outcome, host.tasks, host.address) = (Outcome::Red, 2, String::new());
+    let phase = &mut status.phases[0];
+    (phase.stand, phase.tasks) = (TaskStand::Failed, 2);
+    let edge = &mut status.integrations[0];
+    edge.colour = Colour::Red;
+    edge.probes[0].colour = Colour::Red;
+    edge.probes[0].words = "connection refused".into();
+    let service = &mut status.services[0];
+    service.colour = Colour::Unproven;
+    service.probes[0].colour = Colour::Unproven;
+    service.probes[0].at = String::new();
+    status.attention[0].unit = None;
+    status
 }
 
 #[test]
@@ -624,6 +603,7 @@ fn every_event_is_as_its_schema_says() {
             key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpGnZ0C".into(),
         },
         Event::SiteCa { pem: "PEM".into() },
+        Event::Leads { term: 1 },
         Event::Dialogue {
             console: "ttyS0".into(),
         },
@@ -643,7 +623,7 @@ fn every_event_is_as_its_schema_says() {
     for event in &told {
         describes("events", &value(event));
     }
-    let mut wrong = value(&told[4]);
+    let mut wrong = value(&task(Moment::Started));
     wrong["moment"] = json!("tried");
     refuses("events", &wrong);
     refuses("events", &json!({ "event": "from-the-future" }));

@@ -3,21 +3,12 @@
 
 use super::*;
 use crate::agent::keeper::{Keeper, RECOVERY};
+use crate::agent::leadership::tests::plan;
 use crate::mesh::line::question::Question;
 use crate::mesh::members::{Member, Record};
-use crate::profile::{Source, Stack};
 use std::collections::BTreeMap;
 
 const ID: &str = "55555555555555555555555555555555";
-
-/// `front` leads, `back` is its deputy.
-fn plan() -> Plan {
-    let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/profiles");
-    let source = Source::new(Some(Path::new(profiles)));
-    let mut stack = Stack::load(&source, "two", None).unwrap();
-    stack.deputy = Some("back".into());
-    Plan::new(&stack)
-}
 
 struct Pair {
     plan: Plan,

@@ -15,69 +15,7 @@ fn probe(colour: Colour, at: &str) -> ProbeStatus {
 
 /// A status with every kind of part.
 fn example() -> Status {
-    Status {
-        format: FORMAT,
-        stack: "starter".into(),
-        organisation: "Example".into(),
-        plan: "p".into(),
-        written: "2026-01-01T00:00:00Z".into(),
-        outcome: Outcome::Green,
-        proven: 2,
-        total: 2,
-        hosts: vec![HostStatus {
-            role: "office".into(),
-            fqdn: "office.example.org".into(),
-            address: "10.0.0.5".into(),
-            image: "i".into(),
-            done: 1,
-            tasks: 1,
-            outcome: Outcome::Green,
-            stand: HostStand::Joined,
-            heard: "2026-01-01T00:00:00Z".into(),
-        }],
-        phases: vec![PhaseStatus {
-            name: "data".into(),
-            title: "Data has a home".into(),
-            stand: TaskStand::Done,
-            done: 1,
-            tasks: 1,
-        }],
-        integrations: vec![IntegrationStatus {
-            id: "office/a.b -> office/c".into(),
-            consumer: "office/a".into(),
-            need: "b".into(),
-            interface: "postgres".into(),
-            provider: "office/c".into(),
-            colour: Colour::Green,
-            probes: vec![probe(Colour::Green, "2026-01-01T00:00:00Z")],
-        }],
-        services: vec![ServiceStatus {
-            id: "office/x".into(),
-            colour: Colour::Green,
-            probes: vec![probe(Colour::Green, "2026-01-01T00:09:59Z")],
-        }],
-        attention: vec![Attention {
-            task: "office/x/y".into(),
-            stand: TaskStand::Failed,
-            attempt: 8,
-            reason: "r".into(),
-            output: "o".into(),
-            unit: Some("x.service".into()),
-            next: "muster diagnose office/x/y".into(),
-        }],
-        routes: vec![RouteStatus {
-            url: "https://webmail.example.org/".into(),
-            summary: "Webmail".into(),
-        }],
-        deputy: Some(DeputyStatus {
-            role: "edge".into(),
-            copy: 9,
-            held: 8,
-            current: false,
-            words_shown: true,
-            note: "the disk is full".into(),
-        }),
-    }
+    serde_json::from_str(include_str!("../../../tests/fixtures/status.json")).expect("a status")
 }
 
 #[test]

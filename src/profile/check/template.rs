@@ -272,6 +272,7 @@ const ROOTS: &[&str] = &[
     "aliases",
     "base",
     "certificates",
+    "domains",
     "host",
     "hosts",
     "needs",
