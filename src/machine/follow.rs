@@ -125,8 +125,8 @@ impl Word {
 }
 
 /// Waits until the lead says that bring-up has ended, and every other machine has ended, too;
-/// `None` when `limit` passes first. The lead is who says so, else the first machine. `tell` is given every event as it comes, with the
-/// role that sent it.
+/// `None` when `limit` passes first. The lead is who says so, else the first machine. `tell` is
+/// given every event as it comes, with the role that sent it.
 ///
 /// # Errors
 /// A machine that dies or stands still while somebody waits for it.
