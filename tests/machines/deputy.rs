@@ -69,7 +69,8 @@ pub fn takes_the_place_of_a_lead_whose_disk_is_gone() {
     // Before: what the hosts have agreed on.
     let authority = pair.as_root("edge", "sha256sum </etc/ssl/certs/muster-site-ca.pem");
     pair.cut_power("core");
-    fs::remove_dir_all(pair.state().join("core")).expect("the disk is deleted");
+    let (place, lost) = (pair.state().join("core"), pair.folder().join("lost"));
+    fs::rename(&place, &lost).expect("the disk is away");
     pair.saw("the disk of the lead is gone");
     pair.as_root("edge", &write(OTHER));
     let said = refused(&pair, "edge", promote);
@@ -96,6 +97,8 @@ pub fn takes_the_place_of_a_lead_whose_disk_is_gone() {
         "it is the same authority"
     );
 
+    fs::rename(&lost, &place).expect("the disk is back");
+    the_former_lead_comes_back(&pair);
     a_second_lead_says_where_the_first_is(&pair);
 
     // A new machine of the former lead's role joins as a member.
@@ -124,6 +127,33 @@ pub fn takes_the_place_of_a_lead_whose_disk_is_gone() {
     }
     pair.must(&UP);
     pair.until_within(patience, "edge", "the same after a power cut", by_edge);
+}
+
+/// Its disk was not gone after all: no host listens to it, and it says why and what to do.
+fn the_former_lead_comes_back(pair: &Hosts) {
+    pair.must(&[&UP[..], &["--role", "core"]].concat());
+    let words = "edge leads this site since ";
+    let patience = Duration::from_secs(600);
+    pair.until_within(
+        patience,
+        "core",
+        "who leads now, and nothing else",
+        |shown| {
+            let reasons = each(shown, "attention", "reason");
+            reasons.iter().any(|reason| {
+                reason.contains(words) && reason.contains("muster up STACK --lead edge")
+            })
+        },
+    );
+    let log = fs::read(pair.state().join("core/serial.log")).expect("a console");
+    let console = String::from_utf8_lossy(&log).into_owned();
+    assert!(console.contains(words), "{console}");
+    let (shown, _) = pair.shows("edge", "status");
+    assert_eq!(each(&shown, "hosts", "role"), ["edge", "core"]);
+    assert_eq!(each(&shown, "hosts", "stand"), ["joined", "absent"]);
+    pair.cut_power("core");
+    fs::remove_dir_all(pair.state().join("core")).expect("the disk is deleted");
+    pair.saw("the former lead was told so");
 }
 
 /// Somebody starts the former lead's role and forgets to say who leads.
