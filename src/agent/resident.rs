@@ -300,7 +300,7 @@ fn write_status(view: &View) {
         Err(error) => {
             let words = trouble::of_disk(&format!("cannot write {}", path.display()), &error);
             eprintln!("{words}");
-            Some(words)
+            Some(trouble::of_host(places).unwrap_or(words))
         }
     };
     trouble::tell(places, words.as_deref());
