@@ -108,8 +108,10 @@ impl View {
 
     fn own(&self) -> Status {
         let part = self.part();
-        match std::fs::read_to_string(self.executor.facts().places.trouble()) {
-            Ok(reason) => part.troubled(&reason),
+        let facts = self.executor.facts();
+        let whose = (facts.plan.hosts.len() > 1).then_some(&*facts.role);
+        match std::fs::read_to_string(facts.places.trouble()) {
+            Ok(reason) => part.troubled(&reason, whose),
             // There mostly is none.
             Err(_) => part,
         }

@@ -375,10 +375,12 @@ impl Status {
         (self.proven, self.total) = (proven, total);
     }
 
-    /// The status of a host whose agent cannot work, so that nothing in it is news.
-    pub fn troubled(mut self, reason: &str) -> Status {
+    /// The status with what is the matter with a host itself; `whose` names it where there are
+    /// several.
+    pub fn troubled(mut self, reason: &str, whose: Option<&str>) -> Status {
+        let of = whose.map(|role| format!("{role}/")).unwrap_or_default();
         let agent = Attention {
-            task: "muster-agent".into(),
+            task: format!("{of}muster-agent"),
             stand: TaskStand::Failed,
             attempt: 0,
             reason: reason.trim().into(),

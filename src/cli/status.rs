@@ -94,7 +94,11 @@ fn last(places: &Places, command: &str) -> miette::Result<Status> {
     };
     let status = parse(&text)?.aged(Timestamp::now());
     Ok(match trouble {
-        Some(reason) => status.troubled(&reason),
+        Some(reason) => {
+            let own = status.hosts.first().map(|host| host.role.clone());
+            let whose = own.filter(|_| status.hosts.len() > 1);
+            status.troubled(&reason, whose.as_deref())
+        }
         None => status,
     })
 }
