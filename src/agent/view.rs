@@ -109,7 +109,8 @@ impl View {
     fn own(&self) -> Status {
         let part = self.part();
         let facts = self.executor.facts();
-        let whose = (facts.plan.hosts.len() > 1).then_some(&*facts.role);
+        // What a member says of itself is given its name where it is shown among others.
+        let whose = matches!(self.mesh, Mesh::Lead(_)).then_some(&*facts.role);
         match std::fs::read_to_string(facts.places.trouble()) {
             Ok(reason) => part.troubled(&reason, whose),
             // There mostly is none.

@@ -378,15 +378,22 @@ impl Status {
     /// The status with what is the matter with a host itself; `whose` names it where there are
     /// several.
     pub fn troubled(mut self, reason: &str, whose: Option<&str>) -> Status {
-        let of = whose.map(|role| format!("{role}/")).unwrap_or_default();
+        let (task, next) = match whose {
+            Some(role) => {
+                let task = format!("{role}/muster-agent");
+                let next = format!("muster diagnose {task}");
+                (task, next)
+            }
+            None => ("muster-agent".into(), "journalctl -u muster-agent".into()),
+        };
         let agent = Attention {
-            task: format!("{of}muster-agent"),
+            task,
             stand: TaskStand::Failed,
             attempt: 0,
             reason: reason.trim().into(),
             output: String::new(),
             unit: Some("muster-agent.service".into()),
-            next: "journalctl -u muster-agent".into(),
+            next,
         };
         self.attention.insert(0, agent);
         self.outcome = Outcome::Red;
