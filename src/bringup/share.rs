@@ -165,16 +165,21 @@ owner = "root:root"
 name = "three"
 summary = "Three hosts"
 base = "debian-12"
+[network]
+hosts = "10.77.0.0/24"
 [[role]]
 name = "core"
+address = 10
 summary = "Data"
 services = ["data", "people"]
 [[role]]
 name = "edge"
+address = 11
 summary = "An app"
 services = ["app"]
 [[role]]
 name = "files"
+address = 12
 summary = "Another"
 services = ["app"]
 [[phase]]

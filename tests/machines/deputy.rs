@@ -5,6 +5,7 @@ use crate::pair::{UP, pair_with};
 use crate::site::wait;
 use serde_json::Value;
 use std::fs;
+use std::net::TcpListener;
 use std::time::Duration;
 
 /// Twelve words that are the recovery words of another site.
@@ -131,7 +132,12 @@ pub fn takes_the_place_of_a_lead_whose_disk_is_gone() {
 
 /// Its disk was not gone after all: no host listens to it, and it says why and what to do.
 fn the_former_lead_comes_back(pair: &Hosts) {
-    pair.must(&[&UP[..], &["--role", "core"]].concat());
+    // Its port may be somebody else's by now.
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = free.local_addr().expect("its number").port();
+    drop(free);
+    let forward = format!("22={port}");
+    pair.must(&[&UP[..], &["--role", "core", "--forward", &forward]].concat());
     let words = "edge leads this site since ";
     let patience = Duration::from_secs(600);
     pair.until_within(
