@@ -153,6 +153,7 @@ fn the_former_lead_comes_back(pair: &Hosts) {
     );
     let log = fs::read(pair.state().join("core/serial.log")).expect("a console");
     let console = String::from_utf8_lossy(&log).into_owned();
+    let words = " and leads this site now. This host, core, leads no more.";
     assert!(console.contains(words), "{console}");
     let (shown, _) = pair.shows("edge", "status");
     assert_eq!(each(&shown, "hosts", "role"), ["edge", "core"]);
