@@ -75,9 +75,10 @@ async fn one_who_swaps_the_certificates_is_noticed_and_learns_nothing() {
         unreachable!("a code");
     };
     let heard = heard.lock().unwrap().join("\n");
-    for word in code.to_string().split(' ') {
-        assert!(!heard.contains(word));
-    }
+    // One of its words may be one of the protocol's (`edge`), or hexadecimal digits (`face`).
+    let code = code.to_string();
+    let known = code.split(' ').filter(|word| heard.contains(word));
+    assert!(known.count() < 2, "{code} in {heard}");
     assert!(!heard.contains("the CA"));
     // Without it the host joins with the next code.
     host.join(lead.address, "edge", &lead.code()).await.unwrap();
