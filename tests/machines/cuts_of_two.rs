@@ -34,6 +34,9 @@ const TASKS: u64 = 12;
 /// How long a host may need to come to a place: it may wait for the other one.
 const TO_A_PLACE: Duration = Duration::from_secs(300);
 
+/// Held while a machine is started.
+static STARTING: Mutex<()> = Mutex::new(());
+
 /// Digests of secrets and of the authority's files, by host and path, as they were seen first.
 type Known = Mutex<BTreeMap<String, String>>;
 
@@ -78,7 +81,11 @@ fn a_bring_up_with_power_cuts() {
 /// Cuts the power of a host and gives it back, again and again.
 fn is_cut(site: &Hosts, host: &'static str, random: u64, places: &[Place], known: &Known) {
     let machine = Machine::of(site.state().join(host));
-    let up = [&UP[..], &["--role", host]].concat();
+    let up = |more: &[&str]| {
+        // One command at a time starts machines of a stack.
+        let _held = STARTING.lock().expect("whole");
+        site.must(&[&UP[..], &["--role", host], more].concat());
+    };
     let mut number = 0;
     let mut cut = |when: &str| {
         number += 1;
@@ -86,7 +93,7 @@ fn is_cut(site: &Hosts, host: &'static str, random: u64, places: &[Place], known
         site.saw(&format!("{host} cut {number}, {when}: {}", machine.stand()));
     };
     for one in 0..random {
-        site.must(&up);
+        up(&[]);
         let mut any = rand::thread_rng();
         // A third of them among tasks, which take longer to come to.
         if one % 3 == 2 {
@@ -99,7 +106,7 @@ fn is_cut(site: &Hosts, host: &'static str, random: u64, places: &[Place], known
         cut("at any time");
     }
     for (task, moment) in places {
-        site.must(&[&up[..], &["--break-at", &format!("{task}:{moment}")]].concat());
+        up(&["--break-at", &format!("{task}:{moment}")]);
         let is_place = |event: &Value| event["id"] == *task && event["moment"] == *moment;
         let stands = || machine.events().iter().any(is_place);
         let end = Instant::now() + TO_A_PLACE;
@@ -111,7 +118,7 @@ fn is_cut(site: &Hosts, host: &'static str, random: u64, places: &[Place], known
         keeps_secrets(site, host, known);
         cut(&format!("{when} {task}:{moment}"));
     }
-    site.must(&up);
+    up(&[]);
 }
 
 /// A secret that was seen once stays what it is. Gives whether the host said what it has.
