@@ -95,8 +95,8 @@ fn is_cut(site: &Hosts, host: &'static str, random: u64, places: &[Place], known
     for one in 0..random {
         up(&[]);
         let mut any = rand::thread_rng();
-        // A third of them among tasks, which take longer to come to.
-        if one % 3 == 2 {
+        // A sixth of them among tasks, which take longer to come to.
+        if one % 6 == 5 {
             machine.comes_to(usize::MAX, any.gen_range(1..=TASKS), PATIENCE);
             keeps_secrets(site, host, known);
         } else {
