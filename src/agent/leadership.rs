@@ -81,8 +81,8 @@ impl Leadership {
         let led = claim.role != role && state.join(crate::site::estate::CA_KEY).exists();
         led.then(|| {
             format!(
-                "{0} leads this site since {1}: it was promoted while this host, {role}, was \
-                 away, and no host of the site listens to this one any more; start {role} from a \
+                "{0} leads this site since {1}: it was promoted in place of this host, {role}, \
+                 and no host of the site listens to this one any more; start {role} from a \
                  fresh image, told that {0} leads: muster up STACK --lead {0}, or [join] lead = \
                  \"{0}\" in its answers",
                 claim.role, claim.since
@@ -215,9 +215,8 @@ pub(in crate::agent) mod tests {
         assert_eq!(deposed("back"), None, "it leads");
         assert_eq!(
             deposed("front").unwrap(),
-            "back leads this site since 2026-01-01T00:00:00Z: it was promoted while this host, \
-             front, was away, and no host of the site listens to this one any more; start front \
-             from a fresh image, told that back leads: muster up STACK --lead back, or [join] lead \
+            "back leads this site since 2026-01-01T00:00:00Z: it was promoted in place of this \
+             host, front, and no host of the site listens to this one any more; start front from a fresh image, told that back leads: muster up STACK --lead back, or [join] lead \
              = \"back\" in its answers"
         );
         // A member has no authority.

@@ -54,7 +54,7 @@ fn named_in(directory: &str) -> Option<String> {
     Some(table.get("stack")?.get("name")?.as_str()?.to_owned())
 }
 
-/// The machine of this role, else of the lead.
+/// The machine of this role, else of the lead: the one promoted last, or the stack's first.
 pub fn machine(cli: &Cli, folder: &Folder, role: Option<&str>) -> Result<Machine> {
     let stack = folder.stack().to_owned();
     let machines = folder.machines()?;
@@ -75,7 +75,11 @@ pub fn machine(cli: &Cli, folder: &Folder, role: Option<&str>) -> Result<Machine
         .collect();
     let found = match role {
         Some(role) => machines.into_iter().find(|machine| machine.role == role),
-        None => machines.into_iter().next(),
+        // Of equals the last counts, which is the first of the stack.
+        None => {
+            let backwards = machines.into_iter().rev();
+            backwards.max_by_key(|machine| folder.term(&machine.role))
+        }
     };
     found.ok_or_else(|| {
         let known = known.iter().map(String::as_str);

@@ -83,6 +83,9 @@ const SIGNED: [Signed; 3] = [
 /// What the signed GRUB reads first, below the directory of its distribution.
 const REDIRECTION: &str = "set prefix=($root)/grub\nconfigfile $prefix/grub.cfg\n";
 
+/// Gives a file of a root by its path, if it is there.
+pub type File<'a> = &'a dyn Fn(&str) -> io::Result<Option<Vec<u8>>>;
+
 /// The boot loaders as the locked tree has and makes them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loader {
@@ -110,13 +113,8 @@ impl Loader {
         })
     }
 
-    /// The boot loaders with this `core.img` and what else a root of this family has: `file`
-    /// gives a file of it by its path, if it is there.
-    pub fn found(
-        core: Vec<u8>,
-        family: &str,
-        file: &dyn Fn(&str) -> io::Result<Option<Vec<u8>>>,
-    ) -> Result<Loader, Error> {
+    /// The boot loaders with this `core.img` and what else a root of this family has.
+    pub fn found(core: Vec<u8>, family: &str, file: File) -> Result<Loader, Error> {
         let read = |path: &str| file(path).map_err(Error::io("cannot read", path));
         let mut signed = BTreeMap::new();
         for (paths, name) in SIGNED {

@@ -11,6 +11,7 @@
 //! ```
 
 use super::error::{MachineError, Result};
+use super::events::{self, Event};
 use super::record::{self, Machine};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File, OpenOptions};
@@ -159,6 +160,18 @@ impl Folder {
         }
     }
 
+    /// How many leads its site had had when the host of a role said last that it leads; 0 if it
+    /// never has. The highest of a stack's roles leads now.
+    pub fn term(&self, role: &str) -> u64 {
+        let log = fs::read_to_string(self.role(role).join("events.jsonl"));
+        let events = events::parse_all(&log.unwrap_or_default());
+        let terms = events.iter().filter_map(|event| match event {
+            Event::Leads { term } => Some(*term),
+            _ => None,
+        });
+        terms.max().unwrap_or(0)
+    }
+
     fn read(&self, path: &Path) -> Result<Machine> {
         let bytes = fs::read(path).map_err(MachineError::io("read", path))?;
         let damaged = |error: serde_json::Error| MachineError::Damaged {
@@ -277,6 +290,18 @@ mod tests {
             full.to_string(),
             "the disk is full: /s/disk.qcow2 could not be written"
         );
+    }
+
+    #[test]
+    fn a_host_leads_in_the_term_that_it_said_last() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path(), "starter");
+        folder.create(Some("core")).unwrap();
+        assert_eq!(folder.term("core"), 0, "it has said nothing yet");
+        let log = "{\"event\":\"leads\",\"term\":1}\n{\"event\":\"phase\",\"name\":\"data\"}\n\
+                   {\"event\":\"leads\",\"term\":3}\n{\"event\":\"leads\",\"te";
+        fs::write(folder.role("core").join("events.jsonl"), log).unwrap();
+        assert_eq!(folder.term("core"), 3);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::hosts::{Hosts, each};
 use crate::pair::{UP, pair_with};
+use crate::person::Person;
 use crate::site::wait;
 use serde_json::Value;
 use std::fs;
@@ -24,13 +25,7 @@ fn led_by(shown: &Value, lead: &str, other: &str) -> bool {
 
 /// What a command that must fail says.
 fn refused(pair: &Hosts, host: &str, script: &str) -> String {
-    let passwords = pair.state().join("demo-passwords.toml");
-    let table: toml::Table = fs::read_to_string(passwords)
-        .expect("demo passwords")
-        .parse()
-        .expect("TOML");
-    let password = table["admin"].as_str().expect("a password");
-    let output = pair.run_as_root(host, password, script);
+    let output = pair.run_as_root(host, script);
     assert!(!output.status.success(), "{script} on {host} succeeded");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -58,14 +53,15 @@ pub fn takes_the_place_of_a_lead_whose_disk_is_gone() {
     pair.as_root("edge", "test -s /var/lib/muster/deputy/copy");
     pair.saw("edge holds the copy, and neither the words nor the key of the authority");
 
-    let write = |text: &str| format!("umask 077; echo '{text}' >/run/words");
+    let write = format!("umask 077; echo '{text}' >/run/words");
     let promote = "muster promote --recovery-file /run/words";
-    pair.as_root("edge", &write(&text));
+    pair.as_root("edge", &write);
     let said = refused(&pair, "edge", promote);
     assert!(
         said.contains("the lead, core, still answers at 10.77.0.10: a site has one lead"),
         "{said}"
     );
+    pair.as_root("edge", "rm /run/words");
 
     // Before: what the hosts have agreed on.
     let authority = pair.as_root("edge", "sha256sum </etc/ssl/certs/muster-site-ca.pem");
@@ -73,20 +69,7 @@ pub fn takes_the_place_of_a_lead_whose_disk_is_gone() {
     let (place, lost) = (pair.state().join("core"), pair.folder().join("lost"));
     fs::rename(&place, &lost).expect("the disk is away");
     pair.saw("the disk of the lead is gone");
-    pair.as_root("edge", &write(OTHER));
-    let said = refused(&pair, "edge", promote);
-    assert!(
-        said.contains("these are not the recovery words of this site"),
-        "{said}"
-    );
-    pair.as_root("edge", &write(&text));
-    let said = pair.as_root("edge", promote);
-    assert!(
-        said.starts_with("This host, edge, leads its site now; the others come to it.\n")
-            && said.contains("core has not joined: "),
-        "{said}"
-    );
-    pair.as_root("edge", "rm /run/words");
+    a_person_promotes(&pair, &text);
     pair.until("edge", "itself as the lead, and core absent", |shown| {
         each(shown, "hosts", "role") == ["edge", "core"]
             && each(shown, "hosts", "stand") == ["joined", "absent"]
@@ -122,12 +105,69 @@ pub fn takes_the_place_of_a_lead_whose_disk_is_gone() {
         pair.as_root("core", "sha256sum </etc/ssl/certs/muster-site-ca.pem"),
         authority
     );
+    let without_role = || pair.must(&["ssh", "pair", "--", "hostname", "--short"]);
+    assert_eq!(without_role(), "edge\n", "whom a person is led to");
     // It is still so after the power of both has failed.
     for host in ["edge", "core"] {
         pair.cut_power(host);
     }
     pair.must(&UP);
     pair.until_within(patience, "edge", "the same after a power cut", by_edge);
+
+    // The deputy of today takes over although the lead answers, with the same words.
+    pair.as_root("core", &write);
+    let said = refused(&pair, "core", promote);
+    assert!(said.contains("the lead, edge, still answers"), "{said}");
+    let said = pair.as_root("core", &format!("{promote} --depose; rm /run/words"));
+    assert!(
+        said.starts_with("This host, core, leads its site now"),
+        "{said}"
+    );
+    pair.until("core", "itself as the lead, and edge absent", |shown| {
+        each(shown, "hosts", "role") == ["core", "edge"]
+            && each(shown, "hosts", "stand") == ["joined", "absent"]
+    });
+    pair.until("edge", "that it was deposed", |shown| {
+        told(shown, "core leads this site since ", "--lead core")
+    });
+    assert_eq!(without_role(), "core\n");
+    assert_eq!(
+        pair.as_root("core", "sha256sum </var/lib/muster/ca/ca.pem"),
+        authority
+    );
+}
+
+/// On a terminal, where the words are asked for and not shown; first with those of another site.
+fn a_person_promotes(pair: &Hosts, words: &str) {
+    let mut person = Person::starts(pair.command(&["ssh", "pair", "edge"]));
+    let patience = Duration::from_secs(60);
+    // Put together by the shell alone, so that the line that is typed is not taken for it.
+    person.types("echo l''ogged in; sudo -p 'pass''word: ' muster promote");
+    person.reads("logged in", patience);
+    person.answers("password: ", &pair.password());
+    let asked = "The recovery words (they are not shown)";
+    person.answers(asked, "abandon ability");
+    person.reads("there are 12 recovery words, and these are 2", patience);
+    person.answers(asked, OTHER);
+    person.reads("these are not the recovery words of this site", patience);
+    person.answers(asked, words);
+    for said in [
+        "the copy of core opens; it was sealed on ",
+        "This host, edge, leads its site now; the others come to it.",
+        "core has not joined: ",
+    ] {
+        person.reads(said, Duration::from_secs(150));
+    }
+    let seen = person.seen();
+    assert!(!seen.contains(words) && !seen.contains(OTHER), "{seen}");
+    person.types("exit");
+    pair.saw("a person has promoted edge on a terminal");
+}
+
+/// Whether a host says this of itself, and what to do.
+fn told(shown: &Value, words: &str, advice: &str) -> bool {
+    let mut reasons = each(shown, "attention", "reason").into_iter();
+    reasons.any(|reason| reason.contains(words) && reason.contains(advice))
 }
 
 /// Its disk was not gone after all: no host listens to it, and it says why and what to do.
@@ -144,12 +184,7 @@ fn the_former_lead_comes_back(pair: &Hosts) {
         patience,
         "core",
         "who leads now, and nothing else",
-        |shown| {
-            let reasons = each(shown, "attention", "reason");
-            reasons.iter().any(|reason| {
-                reason.contains(words) && reason.contains("muster up STACK --lead edge")
-            })
-        },
+        |shown| told(shown, words, "muster up STACK --lead edge"),
     );
     let log = fs::read(pair.state().join("core/serial.log")).expect("a console");
     let console = String::from_utf8_lossy(&log).into_owned();
@@ -184,13 +219,14 @@ fn a_second_lead_says_where_the_first_is(pair: &Hosts) {
     ] {
         assert!(said.contains(part), "{said}");
     }
-    let told = |shown: &Value, role: &str| {
-        let words = format!("another lead of this stack, {role}, answers at fe80::");
-        let reasons = each(shown, "attention", "reason");
-        reasons.iter().any(|reason| reason.starts_with(&words))
-    };
-    pair.until("core", "the first lead", |shown| told(shown, "edge"));
-    pair.until("edge", "the second lead", |shown| told(shown, "core"));
+    pair.until("core", "the first lead", |shown| told(shown, words, ""));
+    pair.until("edge", "the second lead", |shown| {
+        told(
+            shown,
+            "another lead of this stack, core, answers at fe80::",
+            "",
+        )
+    });
     pair.cut_power("core");
     fs::remove_dir_all(pair.state().join("core")).expect("the disk is deleted");
 }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 pub struct Hosts {
     stack: &'static str,
     folder: tempfile::TempDir,
+    /// The administrator's; without it, that of the demonstration.
+    password: Option<&'static str>,
     started: Instant,
 }
 
@@ -24,7 +26,16 @@ impl Hosts {
                 .prefix("muster-test-")
                 .tempdir_in("/var/tmp")
                 .expect("a folder"),
+            password: None,
             started: Instant::now(),
+        }
+    }
+
+    /// The same where a person has chosen this password for the administrator.
+    pub fn with_password(self, password: &'static str) -> Hosts {
+        Hosts {
+            password: Some(password),
+            ..self
         }
     }
 
@@ -89,7 +100,7 @@ impl Hosts {
 
     /// The same as root, which must succeed.
     pub fn as_root(&self, host: &str, script: &str) -> String {
-        let output = self.run_as_root(host, &self.password(), script);
+        let output = self.run_as_root(host, script);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{script} on {host}: {said}");
         String::from_utf8(output.stdout).expect("UTF-8")
@@ -97,21 +108,25 @@ impl Hosts {
 
     /// The same; nothing where it fails, or the host does not answer.
     pub fn try_as_root(&self, host: &str, script: &str) -> Option<String> {
-        let output = self.run_as_root(host, &self.password(), script);
+        let output = self.run_as_root(host, script);
         let said = String::from_utf8(output.stdout).expect("UTF-8");
         output.status.success().then_some(said)
     }
 
-    fn password(&self) -> String {
+    /// The administrator's password.
+    pub fn password(&self) -> String {
+        if let Some(chosen) = self.password {
+            return chosen.to_owned();
+        }
         let file = self.state().join("demo-passwords.toml");
         let text = fs::read_to_string(file).expect("demo passwords");
         let table: toml::Table = text.parse().expect("TOML");
         table["admin"].as_str().expect("a password").to_owned()
     }
 
-    /// The same where the administrator has this password, whatever comes of it.
-    pub fn run_as_root(&self, host: &str, password: &str, script: &str) -> Output {
-        let script = quoted(script);
+    /// The same, whatever comes of it.
+    pub fn run_as_root(&self, host: &str, script: &str) -> Output {
+        let (password, script) = (self.password(), quoted(script));
         self.run(
             host,
             &format!("echo '{password}' | sudo -S -p '' sh -euc {script}"),

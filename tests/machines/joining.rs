@@ -25,16 +25,6 @@ layout = "us"
 address = "10.77.0.99"
 "#;
 
-/// What a command says to root of [`PASSWORD`]; nothing where it fails.
-fn by_root(pair: &Hosts, host: &str, script: &str) -> Option<String> {
-    let output = pair.run_as_root(host, PASSWORD, script);
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if !output.status.success() {
-        pair.saw(String::from_utf8_lossy(&output.stderr).trim());
-    }
-    output.status.success().then_some(said)
-}
-
 const ASKED: &str = "The three words on the lead's screen: ";
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -54,7 +44,7 @@ fn code(text: &str) -> Option<String> {
 /// What the lead says of joining.
 fn joining(pair: &Hosts) -> String {
     wait("muster join", PATIENCE, || {
-        by_root(pair, "core", "muster join")
+        pair.try_as_root("core", "muster join")
     })
 }
 
@@ -82,7 +72,7 @@ fn is_let_in(pair: &Hosts, mut person: Person, address: &str) {
     assert!(shown(pair, "core").contains(&asks));
     let confirm = "muster join --confirm edge";
     let confirmed = Instant::now();
-    let said = by_root(pair, "core", confirm).expect("confirmed");
+    let said = pair.as_root("core", confirm);
     let let_in = format!("edge is let in: {address}");
     assert!(said.starts_with(&let_in), "{said}");
     person.reads(
@@ -98,7 +88,7 @@ fn is_let_in(pair: &Hosts, mut person: Person, address: &str) {
 }
 
 pub fn a_person_lets_a_host_join_with_the_code_of_the_lead() {
-    let pair = pair();
+    let pair = pair().with_password(PASSWORD);
     let hash = muster::site::password::hash(PASSWORD).expect("hashed");
     let admin = format!("[admin]\npassword-hash = \"{hash}\"\n");
     fs::write(
@@ -134,12 +124,12 @@ pub fn a_person_lets_a_host_join_with_the_code_of_the_lead() {
     pair.saw("edge has joined by its link-local address");
     pair.must(&[&UP[..], &["--wait"]].concat());
     pair.saw("both are up");
-    let lead = by_root(&pair, "edge", "cat /var/lib/muster/mesh/lead").expect("kept");
+    let lead = pair.as_root("edge", "cat /var/lib/muster/mesh/lead");
     assert!(lead.starts_with("fe80::") && lead.contains('%'), "{lead}");
-    let said = by_root(&pair, "core", "muster join").expect("shown");
-    assert_eq!(said, "All hosts of the site of core have joined.");
+    let said = pair.as_root("core", "muster join");
+    assert_eq!(said.trim(), "All hosts of the site of core have joined.");
     // The lead is found by a second one, too; a member by nobody.
-    let rules = |host: &str| by_root(&pair, host, "nft list ruleset").expect("rules");
+    let rules = |host: &str| pair.as_root(host, "nft list ruleset");
     assert!(
         rules("core").contains("udp dport 5353"),
         "{}",
@@ -149,7 +139,7 @@ pub fn a_person_lets_a_host_join_with_the_code_of_the_lead() {
 
     // Its role is given to another: this one is hung up, and may not come back.
     let replace = "muster join --replace edge";
-    let said = by_root(&pair, "core", replace).expect("replaced");
+    let said = pair.as_root("core", replace);
     assert!(
         said.starts_with("edge is free: the host that joined on "),
         "{said}"
@@ -159,7 +149,7 @@ pub fn a_person_lets_a_host_join_with_the_code_of_the_lead() {
         "{said}"
     );
     wait("the refusal in the log of edge", PATIENCE, || {
-        let log = by_root(&pair, "edge", "journalctl -u muster-agent")?;
+        let log = pair.try_as_root("edge", "journalctl -u muster-agent")?;
         log.contains("not a member of this site (any more)")
             .then_some(())
     });

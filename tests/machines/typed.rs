@@ -22,17 +22,9 @@ const HARDWARE: [&str; 9] = [
 
 const PASSWORD: &str = "three quiet herons";
 
-/// Runs a command as root; it must succeed.
-fn by_root(site: &Hosts, host: &str, script: &str) -> String {
-    let output = site.run_as_root(host, PASSWORD, script);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script} on {host}: {said}");
-    String::from_utf8(output.stdout).expect("UTF-8")
-}
-
 #[test]
 fn a_person_at_the_serial_console_gets_two_green_hosts_after_wrong_answers() {
-    let site = Hosts::new("starter");
+    let site = Hosts::new("starter").with_password(PASSWORD);
     // In a terminal and without answers, `up` leads the person to the console.
     let up = [
         "up",
@@ -128,21 +120,21 @@ fn a_person_at_the_serial_console_gets_two_green_hosts_after_wrong_answers() {
     let pattern = PASSWORD.replacen('q', "[q]", 1);
     for host in ["core", "edge"] {
         let passwd = "getent passwd admin; timedatectl show -p Timezone --value";
-        let passwd = by_root(&site, host, passwd);
+        let passwd = site.as_root(host, passwd);
         assert!(passwd.contains("admin"), "{host}: {passwd}");
         assert!(passwd.contains("Europe/Berlin"), "{host}: {passwd}");
         let search = format!("grep -rl '{pattern}' /etc /var /data /usr/share/muster || true");
-        let found = by_root(&site, host, &search);
+        let found = site.as_root(host, &search);
         assert_eq!(found, "", "the password is stored in clear on {host}");
         let grown = "df --output=size --block-size=1M /data | tail -n 1";
-        let grown = by_root(&site, host, grown);
+        let grown = site.as_root(host, grown);
         let grown: u64 = grown.trim().parse().expect("MiB");
         assert!(
             grown > 5500,
             "{host}: the data partition has only {grown} MiB"
         );
     }
-    let organisation = by_root(&site, "edge", "cat /var/lib/muster/site.json");
+    let organisation = site.as_root("edge", "cat /var/lib/muster/site.json");
     assert!(organisation.contains("Example Company"), "{organisation}");
     site.must(&["down", "starter"]);
 }

@@ -9,7 +9,7 @@ use crate::image::disk::gpt;
 use crate::image::disk::image::{Part, Source};
 use crate::image::error::Error;
 use crate::image::filesystem::{BlockSink, Filesystem, is_zero};
-use crate::image::grub::Loader;
+use crate::image::grub::{File, Loader};
 use crate::image::tree::Tree;
 use rayon::prelude::*;
 use std::io;
@@ -33,11 +33,7 @@ pub struct Origin<'a> {
 }
 
 /// Compares them. `file` gives a file of the root by its path, if it is there.
-pub fn compare(
-    source: &dyn Source,
-    origin: &Origin,
-    file: core::File,
-) -> Result<Vec<Problem>, Error> {
+pub fn compare(source: &dyn Source, origin: &Origin, file: File) -> Result<Vec<Problem>, Error> {
     let read = || Error::io("cannot read", "the image");
     let part = |name: &str| partition(source, name).map_err(read());
     let mut problems = Vec::new();

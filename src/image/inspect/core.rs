@@ -6,13 +6,9 @@
 //! util/mkimage.c, include/grub/kernel.h and include/grub/offsets.h.
 
 use crate::image::error::Error;
-use crate::image::grub::{BLOCK_LIST, MODULES, PREFIX, SECTOR};
+use crate::image::grub::{BLOCK_LIST, File, MODULES, PREFIX, SECTOR};
 use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
 use std::collections::BTreeMap;
-use std::io;
-
-/// Gives a file of the root by its path, if it is there.
-pub type File<'a> = &'a dyn Fn(&str) -> io::Result<Option<Vec<u8>>>;
 
 const FOLDER: &str = "/usr/lib/grub/i386-pc";
 /// Bytes of the block list that say where on the disk the rest is, and how much.
