@@ -32,11 +32,9 @@ impl Hosts {
     }
 
     /// The same where a person has chosen this password for the administrator.
-    pub fn with_password(self, password: &'static str) -> Hosts {
-        Hosts {
-            password: Some(password),
-            ..self
-        }
+    pub fn with_password(mut self, password: &'static str) -> Hosts {
+        self.password = Some(password);
+        self
     }
 
     /// Where `muster` runs.
