@@ -19,6 +19,7 @@ mod deb;
 mod deputy;
 mod derived;
 mod disk;
+mod elsewhere;
 mod excluded;
 mod faults;
 mod firmware;

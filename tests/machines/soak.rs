@@ -2,7 +2,7 @@
 
 use crate::site::{Site, UP, wait};
 use crate::trouble::put_later_figures_aside;
-use crate::{bonded, cuts, deputy, joining, mishaps, network, pair, starter};
+use crate::{bonded, cuts, deputy, elsewhere, joining, mishaps, network, pair, starter};
 use std::time::Duration;
 
 #[test]
@@ -69,6 +69,11 @@ fn builds_killed_while_they_change_the_disk_that_stands_leave_a_whole_one_or_non
 #[test]
 fn builds_on_twenty_full_disks_are_refused_in_words_and_leave_nothing_half_made() {
     mishaps::disk_full(20);
+}
+
+#[test]
+fn an_image_built_on_another_distribution_in_another_year_is_the_same() {
+    elsewhere::an_image_of_another_workstation_is_the_same();
 }
 
 #[test]
