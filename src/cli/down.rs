@@ -14,7 +14,10 @@ pub struct Args {
     /// A stack's name or directory
     #[arg(value_name = "STACK")]
     pub stack: String,
-    /// Delete the machines, their disks and passwords, too
+    /// Only the machine of this role; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub role: Vec<String>,
+    /// Delete the machines, their disks and passwords, too; with --role the disk of that one alone
     #[arg(long)]
     pub purge: bool,
     /// Do not ask before deleting
@@ -32,26 +35,50 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         say!("nothing of {} runs", folder.stack());
         return Ok(exit::OK);
     }
-    let existing = folder.machines();
-    if args.purge && !args.yes && !agreed(cli, &folder, existing.as_deref().unwrap_or_default())? {
+    let whole = args.role.is_empty();
+    let existing = match folder.machines() {
+        // A damaged record must not keep anybody from deleting it.
+        Err(_) if args.purge && whole => None,
+        existing => Some(chosen(&folder, existing?, &args.role)?),
+    };
+    if args.purge && !args.yes && !agreed(cli, &folder, existing.as_deref(), &args.role)? {
         return Ok(exit::FAILURE);
     }
-    // A damaged record must not keep anybody from deleting it.
-    match existing {
-        Err(_) if args.purge => {}
-        other => stop(&folder, &other?, args.grace)?,
+    if let Some(existing) = &existing {
+        stop(&folder, existing, args)?;
     }
-    if args.purge {
+    if args.purge && whole {
         Qemu::cut_unknown(&folder)?;
         folder.purge()?;
         say!("deleted {}", folder.path().display());
+    } else if args.purge {
+        let _held = folder.hold()?;
+        for Machine { role, .. } in existing.iter().flatten() {
+            folder.forget(role)?;
+            say!("deleted {}", folder.role(role).display());
+        }
     }
     Ok(exit::OK)
 }
 
-fn stop(folder: &Folder, existing: &[Machine], grace: u64) -> miette::Result<()> {
+/// The machines of these roles, or all.
+fn chosen(
+    folder: &Folder,
+    mut existing: Vec<Machine>,
+    roles: &[String],
+) -> miette::Result<Vec<Machine>> {
+    let known = || existing.iter().map(|machine| machine.role.as_str());
+    if let Some(role) = roles.iter().find(|role| !known().any(|one| one == **role)) {
+        return Err(MachineError::unknown_role(folder.stack(), role, known()).into());
+    }
+    existing.retain(|machine| roles.is_empty() || roles.contains(&machine.role));
+    Ok(existing)
+}
+
+fn stop(folder: &Folder, existing: &[Machine], args: &Args) -> miette::Result<()> {
+    let (stack, grace) = (folder.stack(), args.grace);
     if !existing.iter().any(Machine::alive) {
-        say!("nothing of {} runs", folder.stack());
+        say!("nothing of {stack} runs");
         return Ok(());
     }
     let qemu = Qemu::open(&Folder::default_root())?;
@@ -62,14 +89,32 @@ fn stop(folder: &Folder, existing: &[Machine], grace: u64) -> miette::Result<()>
         ),
         _ => say!("{} is off", machine.role),
     };
-    say!("shutting down {}", folder.stack());
-    lifecycle::down(&qemu, folder, Duration::from_secs(grace), &mut note)?;
+    say!("shutting down {}", named(stack, &args.role));
+    let grace = Duration::from_secs(grace);
+    lifecycle::down(&qemu, folder, &args.role, grace, &mut note)?;
     Ok(())
 }
 
+/// A stack, or some of its machines, for people.
+fn named(stack: &str, roles: &[String]) -> String {
+    match roles {
+        [] => stack.to_owned(),
+        _ => format!("{} of {stack}", roles.join(", ")),
+    }
+}
+
 /// Whether disks may be deleted: asked on a terminal, else `--yes` must say so.
-fn agreed(cli: &Cli, folder: &Folder, existing: &[Machine]) -> miette::Result<bool> {
-    for machine in existing {
+fn agreed(
+    cli: &Cli,
+    folder: &Folder,
+    existing: Option<&[Machine]>,
+    roles: &[String],
+) -> miette::Result<bool> {
+    let what = match roles {
+        [] => format!("the machines of {}", folder.stack()),
+        _ => named(folder.stack(), roles),
+    };
+    for machine in existing.unwrap_or_default() {
         let disk = folder.role(&machine.role).join("disk.qcow2");
         let size = machine.disk as f64 / (1u64 << 30) as f64;
         say!(
@@ -80,12 +125,14 @@ fn agreed(cli: &Cli, folder: &Folder, existing: &[Machine]) -> miette::Result<bo
     }
     let person = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if cli.no_input || !person {
-        let stack = folder.stack().to_owned();
-        return Err(MachineError::NeedsYes { stack }.into());
+        let mut stack = folder.stack().to_owned();
+        for role in roles {
+            stack += &format!(" --role {role}");
+        }
+        return Err(MachineError::NeedsYes { stack, what }.into());
     }
-    let question = format!("Delete the machines of {} for good?", folder.stack());
     dialoguer::Confirm::new()
-        .with_prompt(question)
+        .with_prompt(format!("Delete {what} for good?"))
         .default(false)
         .interact()
         .map_err(|error| miette::miette!("nobody could be asked: {error}"))

@@ -160,11 +160,13 @@ pub enum MachineError {
         known: String,
     },
     /// Disks are deleted only when somebody says so.
-    #[error("--purge deletes the machines of {stack} for good and needs --yes")]
+    #[error("--purge deletes {what} for good and needs --yes")]
     #[diagnostic(help("say it with: muster down {stack} --purge --yes"))]
     NeedsYes {
-        /// Stack.
+        /// Stack, and the roles that are meant, as a person gave them.
         stack: String,
+        /// What is deleted, for people.
+        what: String,
     },
     /// The machine is off.
     #[error("{role} does not run")]

@@ -59,17 +59,19 @@ pub fn up(
     Ok(machines)
 }
 
-/// Shuts down what runs, the lead last; what has not gone after `grace` is cut. How
-/// many machines were running.
+/// Shuts down what runs of these roles, of all if none is named, the lead last; what has not gone
+/// after `grace` is cut. How many machines were running.
 pub fn down(
     backend: &dyn Backend,
     folder: &Folder,
+    roles: &[String],
     grace: Duration,
     note: &mut dyn FnMut(&Machine, Note),
 ) -> Result<usize> {
     let _held = folder.hold()?;
     let mut running = folder.machines()?;
-    running.retain(Machine::alive);
+    let wanted = |machine: &Machine| roles.is_empty() || roles.contains(&machine.role);
+    running.retain(|machine| wanted(machine) && machine.alive());
     running.reverse();
     let count = running.len();
     let mut deaf = Vec::new();
@@ -215,9 +217,8 @@ mod tests {
         fn down(&self, grace: u64) -> (usize, Vec<Note>) {
             let mut notes = Vec::new();
             let grace = Duration::from_secs(grace);
-            let count = down(&self.qemu(), &self.folder(), grace, &mut |_, note| {
-                notes.push(note)
-            });
+            let mut note = |_: &Machine, note| notes.push(note);
+            let count = down(&self.qemu(), &self.folder(), &[], grace, &mut note);
             (count.unwrap(), notes)
         }
 
@@ -290,6 +291,20 @@ mod tests {
         std::fs::write(here.dir.path().join("office.raw"), [0; 4096]).unwrap();
         here.start();
         assert_eq!(here.down(1), (1, vec![Note::Cut]));
+    }
+
+    #[test]
+    fn one_machine_of_a_stack_is_shut_down_alone() {
+        let here = Workstation::new();
+        std::fs::write(here.dir.path().join("office.raw"), [0; 4096]).unwrap();
+        here.start();
+        let down = |role: &str| {
+            let roles = [role.to_owned()];
+            let grace = Duration::from_secs(1);
+            down(&here.qemu(), &here.folder(), &roles, grace, &mut |_, _| {}).unwrap()
+        };
+        assert_eq!(down("edge"), 0);
+        assert_eq!(down("office"), 1);
     }
 
     #[test]

@@ -193,8 +193,9 @@ fn the_former_lead_comes_back(pair: &Hosts) {
     let (shown, _) = pair.shows("edge", "status");
     assert_eq!(each(&shown, "hosts", "role"), ["edge", "core"]);
     assert_eq!(each(&shown, "hosts", "stand"), ["joined", "absent"]);
-    pair.cut_power("core");
-    fs::remove_dir_all(pair.state().join("core")).expect("the disk is deleted");
+    pair.must(&[
+        "down", "pair", "--role", "core", "--purge", "--yes", "--grace", "1",
+    ]);
     pair.saw("the former lead was told so");
 }
 
@@ -227,6 +228,7 @@ fn a_second_lead_says_where_the_first_is(pair: &Hosts) {
             "",
         )
     });
-    pair.cut_power("core");
-    fs::remove_dir_all(pair.state().join("core")).expect("the disk is deleted");
+    pair.must(&[
+        "down", "pair", "--role", "core", "--purge", "--yes", "--grace", "1",
+    ]);
 }

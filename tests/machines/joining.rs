@@ -156,8 +156,7 @@ pub fn a_person_lets_a_host_join_with_the_code_of_the_lead() {
     pair.saw("edge was replaced and stays outside");
 
     // The one that comes in its place is told where the lead is.
-    pair.cut_power("edge");
-    fs::remove_dir_all(pair.state().join("edge")).expect("removed");
+    pair.must(&["down", "pair", "--role", "edge", "--purge", "--yes"]);
     pair.must(&UP);
     let mut person = sits_down(&pair);
     person.answers(ASKED, "10.77.0.10");

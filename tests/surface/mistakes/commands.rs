@@ -147,6 +147,10 @@ fn a_command_too_early_or_too_late_names_the_next_one() {
         ),
         ("down before up", &["down", "starter"]),
         ("purge before up", &["down", "starter", "--purge"]),
+        (
+            "purge of one machine before up",
+            &["down", "starter", "--role", "edge", "--purge"],
+        ),
         ("ps before up", &["ps"]),
         ("ps of a stack misspelt", &["ps", "startr"]),
         ("down of a stack that there is not", &["down", "nosuch"]),
