@@ -5,6 +5,11 @@ use super::{Arguments, Kind};
 use crate::bringup::wire::http::{Browser, Url};
 use crate::bringup::wire::{Network, Refusal};
 use serde_json::Value;
+use std::time::Duration;
+
+/// How long the target may take to answer, for each connect, read and write, where Prometheus
+/// has waited in vain for it the last time.
+const NOW: Duration = Duration::from_secs(5);
 
 /// Prometheus takes no figures older than those it has. The place is that of Debian's package.
 const FUTURE: &str = ": it has figures of a later time, from when the clock was wrong; put them \
@@ -27,19 +32,47 @@ impl Kind for PrometheusTarget {
         expect(&page, "200")?;
         let targets: Value = serde_json::from_str(&page.body)
             .map_err(|error| Refusal::Other(format!("{url} gives no JSON: {error}")))?;
-        verdict(&targets, with.get("job")?, with.get("instance")?)
+        let (job, instance) = (with.get("job")?, with.get("instance")?);
+        let target = find(&targets, job, instance)?;
+        let verdict = verdict(target, job, instance);
+        // What Prometheus knows is of its last round: either of the two may have been busy then.
+        if verdict.is_err() && came_too_late(target) && answers(target, network) {
+            return Ok(format!(
+                "Prometheus scrapes {instance} of job {job}; the last answer came too late, and \
+                 now there is one"
+            ));
+        }
+        verdict
     }
 }
 
-fn verdict(targets: &Value, job: &str, instance: &str) -> Result<String, Refusal> {
-    let target = targets["data"]["activeTargets"]
-        .as_array()
-        .into_iter()
-        .flatten()
+fn find<'t>(targets: &'t Value, job: &str, instance: &str) -> Result<&'t Value, Refusal> {
+    let targets = targets["data"]["activeTargets"].as_array();
+    let mut targets = targets.into_iter().flatten();
+    targets
         .find(|target| target["labels"]["job"] == job && target["labels"]["instance"] == instance)
-        .ok_or_else(|| {
-            Refusal::Other(format!("Prometheus has no target {instance} in job {job}"))
-        })?;
+        .ok_or_else(|| Refusal::Other(format!("Prometheus has no target {instance} in job {job}")))
+}
+
+fn came_too_late(target: &Value) -> bool {
+    let why = target["lastError"].as_str().unwrap_or_default();
+    why.contains("context deadline exceeded")
+}
+
+/// Whether the target answers now, asked as Prometheus asks it.
+fn answers(target: &Value, network: &Network) -> bool {
+    let network = Network {
+        limit: network.limit.min(NOW),
+        ..network.clone()
+    };
+    let page = target["scrapeUrl"].as_str().and_then(|url| {
+        let url = Url::parse(url).ok()?;
+        Browser::new(&network, None).get(&url).ok()
+    });
+    page.is_some_and(|page| expect(&page, "200").is_ok())
+}
+
+fn verdict(target: &Value, job: &str, instance: &str) -> Result<String, Refusal> {
     match target["health"].as_str() {
         Some("up") => Ok(format!("Prometheus scrapes {instance} of job {job}")),
         Some("down") => {
@@ -74,7 +107,10 @@ mod tests {
             {"labels": {"job": "node", "instance": "e:9100"}, "health": "down",
              "lastError": "out of bounds"},
         ]}});
-        let words = |instance| match verdict(&targets, "node", instance) {
+        let found = |instance| {
+            find(&targets, "node", instance).and_then(|target| verdict(target, "node", instance))
+        };
+        let words = |instance| match found(instance) {
             Ok(words) => words,
             Err(refusal) => format!("red: {refusal}"),
         };

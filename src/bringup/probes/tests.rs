@@ -294,6 +294,57 @@ fn a_page_is_compared_with_its_status_and_its_text() {
     assert!(green.starts_with("green: "), "{green}");
 }
 
+/// Says this as JSON to whoever asks for a page; the address.
+fn says(body: String) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for visitor in listener.incoming() {
+            let mut visitor = visitor.expect("a visitor");
+            let mut request = [0; 4096];
+            let _ = visitor.read(&mut request).expect("asked");
+            let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length:";
+            write!(visitor, "{head} {}\r\n\r\n{body}", body.len()).expect("said");
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_target_that_was_too_late_for_prometheus_is_asked_whether_it_answers_now() {
+    let trust = Trust::new(&["mail.x"]);
+    let server = Server::start(&trust, &["-www"]);
+    let late = "context deadline exceeded";
+    let prometheus = |why: &str| {
+        says(
+            serde_json::json!({"data": {"activeTargets": [{
+                "labels": {"job": "node", "instance": "mail.x:9100"},
+                "scrapeUrl": format!("https://mail.x:{}/", server.port),
+                "health": "down",
+                "lastError": why,
+            }]}})
+            .to_string(),
+        )
+    };
+    let said = |url: &str| {
+        let with = [("url", url), ("job", "node"), ("instance", "mail.x:9100")];
+        words("prometheus-target", &with, &trust.network())
+    };
+    let too_late = prometheus(late);
+    assert_eq!(
+        said(&too_late),
+        "green: Prometheus scrapes mail.x:9100 of job node; the last answer came too late, and \
+         now there is one"
+    );
+    let red = |why: &str| format!("red: Prometheus cannot scrape mail.x:9100: {why}");
+    // It answers, but Prometheus has another reason.
+    let other = "x509: certificate signed by unknown authority";
+    assert_eq!(said(&prometheus(other)), red(other));
+    drop(server);
+    assert_eq!(said(&too_late), red(late));
+}
+
 #[test]
 fn a_missing_argument_and_a_name_nobody_knows_are_named() {
     let trust = Trust::new(&["mail.x"]);
