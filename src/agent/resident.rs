@@ -18,9 +18,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Between two attempts of the same probe …
 const PROBE_EVERY: Duration = Duration::from_secs(60);
-/// … and of one whose edge leads to another host: what breaks between hosts is to be red within a
-/// minute, and two attempts that wait for an answer take 23 s of it.
-const PROBE_EDGE_EVERY: Duration = Duration::from_secs(30);
+/// … and how often in that time where the edge leads to another host: what breaks between hosts is
+/// to be red within a minute. Two attempts that wait for an answer take 23 s of it; and a Prometheus
+/// that waits for its target in vain says so 25 s after it has had the last answer.
+const EDGE_IN_A_ROUND: u32 = 3;
 /// Between two attempts at tasks that have failed.
 const RETRY_EVERY: Duration = Duration::from_secs(180);
 /// Before each further look at what is red when bring-up ends.
@@ -222,24 +223,26 @@ fn probe_for_ever(view: &View, herald: &Herald) {
     }
 }
 
-/// When in a round each probe is due: all spread over it, and those between hosts once more in
-/// the other half of it.
+/// When in a round each probe is due: all spread over it, and those between hosts again in each
+/// further part of it.
 fn order<'a>(tasks: &[&'a Task], between: impl Fn(&Task) -> bool) -> Vec<(Duration, &'a Task)> {
     let gap = PROBE_EVERY / u32::try_from(tasks.len().max(1)).unwrap_or(u32::MAX);
     let mut order = Vec::new();
     for (number, task) in tasks.iter().copied().enumerate() {
         let due = gap * u32::try_from(number).unwrap_or(0);
-        order.push((due, task));
-        if between(task) {
-            let again = match due < PROBE_EDGE_EVERY {
-                true => due + PROBE_EDGE_EVERY,
-                false => due - PROBE_EDGE_EVERY,
-            };
-            order.push((again, task));
+        let times = if between(task) { EDGE_IN_A_ROUND } else { 1 };
+        for part in 0..times {
+            let due = due + PROBE_EVERY / times * part;
+            order.push((wrapped(due), task));
         }
     }
     order.sort_by_key(|(due, _)| *due);
     order
+}
+
+/// What is due behind the end of a round is due at its beginning.
+fn wrapped(due: Duration) -> Duration {
+    due.checked_sub(PROBE_EVERY).unwrap_or(due)
 }
 
 /// Makes a probe that has been made in bring-up, and tells when its colour changes.
@@ -334,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn edges_between_hosts_are_probed_twice_in_a_round() {
+    fn edges_between_hosts_are_probed_thrice_in_a_round() {
         let all = [
             probe("a", None),
             probe("b", Some(0)),
@@ -352,11 +355,13 @@ mod tests {
             order,
             [
                 (0, "a"),
+                (5, "d"),
                 (15, "b"),
-                (15, "d"),
+                (25, "d"),
                 (30, "c"),
-                (45, "b"),
-                (45, "d")
+                (35, "b"),
+                (45, "d"),
+                (55, "b"),
             ]
         );
     }

@@ -184,18 +184,24 @@ impl Hosts {
         holds: impl Fn(&Value) -> bool,
     ) {
         let began = Instant::now();
-        wait(what, limit, || {
+        let said = loop {
             // One that starts does not answer yet.
-            let shown = self.try_shows(host, "status").ok();
-            let Some((_, said)) = shown.filter(|(shown, _)| holds(shown)) else {
-                std::thread::sleep(Duration::from_secs(2));
-                return None;
-            };
-            if !said.is_empty() {
-                self.saw(&format!("{host} adds: {}", said.trim()));
+            let shows = self.try_shows(host, "status");
+            if let Ok((shown, said)) = &shows
+                && holds(shown)
+            {
+                break said.trim().to_owned();
             }
-            Some(())
-        });
+            assert!(
+                began.elapsed() < limit,
+                "waited {limit:?} in vain for {host} to show {what}; it shows {}",
+                shows.map_or_else(|said| said, |(shown, _)| unwell(&shown)),
+            );
+            std::thread::sleep(Duration::from_secs(2));
+        };
+        if !said.is_empty() {
+            self.saw(&format!("{host} adds: {said}"));
+        }
         let seconds = began.elapsed().as_secs();
         self.saw(&format!("{host} shows {what} after {seconds} s"));
     }
@@ -203,6 +209,24 @@ impl Hosts {
 
 fn quoted(script: &str) -> String {
     format!("'{}'", script.replace('\'', r"'\''"))
+}
+
+/// What is not green of what a host shows, and what needs attention.
+fn unwell(shown: &Value) -> String {
+    let not_green = |list: &str| {
+        let all = shown[list].as_array().cloned().unwrap_or_default();
+        let unwell = all.into_iter().filter(|one| one["colour"] != "green");
+        Value::from_iter(unwell)
+    };
+    format!(
+        "{} of {} proven, {}; integrations {:#}; services {:#}; attention {:#}",
+        shown["proven"],
+        shown["total"],
+        shown["outcome"],
+        not_green("integrations"),
+        not_green("services"),
+        shown["attention"],
+    )
 }
 
 /// One field of each thing in a list.

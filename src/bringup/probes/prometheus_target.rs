@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// How long the target may take to answer, for each connect, read and write, where Prometheus
 /// has waited in vain for it the last time.
-const NOW: Duration = Duration::from_secs(5);
+const NOW: Duration = Duration::from_secs(4);
 
 /// Prometheus takes no figures older than those it has. The place is that of Debian's package.
 const FUTURE: &str = ": it has figures of a later time, from when the clock was wrong; put them \
