@@ -13,6 +13,11 @@ use crate::packages::{Mirrors, PackagesError, Preferences, cache::Cache};
 use crate::profile::{Source, Stack};
 use std::path::{Path, PathBuf};
 
+/// The file of the profiles that tells the partitions of every image.
+const LAYOUT: &str = "image/layout.toml";
+/// … and the one that becomes its boot loader's.
+pub const GRUB: &str = "image/grub.cfg";
+
 /// Options of `build`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -80,8 +85,8 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         out: &out,
         format: args.format,
         agent: args.agent.as_deref(),
-        layout: &text(&source, "image/layout.toml")?,
-        grub: &text(&source, "image/grub.cfg")?,
+        layout: &text(&source, LAYOUT)?,
+        grub: &text(&source, GRUB)?,
     };
     for role in roles {
         let work = progress.begin(Stage::Image, role);
@@ -155,7 +160,39 @@ fn ready(
     Ok(lock)
 }
 
-/// The text of a file of the profiles that every image needs.
+/// Whether the image of a role in this folder is known to be another than a build with the lock
+/// that is there would make now. Of one that came without its lock nothing is known.
+///
+/// # Errors
+/// A lock or a file of the profiles that cannot be used.
+pub fn is_outdated(
+    cli: &Cli,
+    (name, stack): (&str, &Stack),
+    out: &Path,
+    role: &str,
+) -> miette::Result<bool> {
+    let lock = Lock::read_if_there(&lock::path(cli, name)?);
+    let Some(lock) = lock.map_err(|error| report::packages(error.into()))? else {
+        return Ok(false);
+    };
+    let source = cli.source();
+    let request = Request {
+        stack,
+        lock: &lock,
+        cache: &Cache::new(Cache::default_root()),
+        out,
+        format: Format::Raw,
+        agent: None,
+        layout: &text(&source, LAYOUT)?,
+        grub: &text(&source, GRUB)?,
+    };
+    Ok(lock.is_stale(stack) || !request.is_current(role).map_err(report::image)?)
+}
+
+/// The text of a file of the profiles.
+///
+/// # Errors
+/// A file that is not there or cannot be read.
 pub fn text(source: &Source, path: &str) -> miette::Result<String> {
     let found = source.read(path).map_err(report::profile)?;
     let found = found.ok_or_else(|| report::plain(format!("there is no file {path}"), None))?;

@@ -78,7 +78,10 @@ fn chosen(
 fn stop(folder: &Folder, existing: &[Machine], args: &Args) -> miette::Result<()> {
     let (stack, grace) = (folder.stack(), args.grace);
     if !existing.iter().any(Machine::alive) {
-        say!("nothing of {stack} runs");
+        match args.role.is_empty() {
+            true => say!("nothing of {stack} runs"),
+            false => say!("{} does not run", named(stack, &args.role)),
+        }
         return Ok(());
     }
     let qemu = Qemu::open(&Folder::default_root())?;

@@ -1,7 +1,7 @@
 //! `muster up`: from a stack to its running machines.
 
 use super::out::say;
-use super::{Cli, choice, console, exit, out, progress, report, supplied};
+use super::{Cli, build, choice, console, exit, out, progress, report, supplied};
 use crate::console::bring_up::Watcher;
 use crate::console::progress::{Progress, Stage};
 use crate::image::manifest::Manifest;
@@ -120,7 +120,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
             missing.push(role.name.as_str());
         }
     }
-    if let Some(code) = build(cli, args, &missing)? {
+    if let Some(code) = build_missing(cli, args, &missing)? {
         return Ok(code);
     }
     let mut specs = Vec::new();
@@ -150,6 +150,20 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
                 let image = image(args, &stack, role);
                 let image = image.unwrap_or_else(|| place(args, &stack, role, "raw"));
                 whole(&stack, role, &image)?;
+                let out = args.out.join(&stack.name);
+                // Whatever keeps us from knowing does not keep the image from running.
+                let outdated = || {
+                    let named = (args.stack.as_str(), &stack);
+                    build::is_outdated(cli, named, &out, &role.name).unwrap_or(false)
+                };
+                if !missing.contains(&role.name.as_str()) && outdated() {
+                    say!(
+                        "{}: {} is not what would be built now; to have that: muster build {}",
+                        role.name,
+                        image.display(),
+                        args.stack
+                    );
+                }
                 if let Some(asked) = args.hardware.disk {
                     qemu::disk::fits(&role.name, &image, asked)?;
                 }
@@ -322,7 +336,7 @@ fn whole(stack: &Stack, role: &Role, image: &Path) -> miette::Result<()> {
 
 /// Locks and builds what is missing; the exit code when that fails. It takes signals and
 /// namespaces of its own, so it is a process of its own, which says itself what went wrong.
-fn build(cli: &Cli, args: &Args, roles: &[&str]) -> miette::Result<Option<u8>> {
+fn build_missing(cli: &Cli, args: &Args, roles: &[&str]) -> miette::Result<Option<u8>> {
     if roles.is_empty() {
         return Ok(None);
     }

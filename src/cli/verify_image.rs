@@ -119,7 +119,7 @@ pub fn run(cli: &Cli, args: &Args) -> miette::Result<u8> {
         image_id: &facts.image_id,
         epoch,
         family: &facts.base.family,
-        grub: &super::build::text(&cli.source(), "image/grub.cfg")?,
+        grub: &super::build::text(&cli.source(), super::build::GRUB)?,
     };
     let booted = boot::compare(&*source, &origin, &|path| file(&reader, &nodes, path));
     findings.problems.extend(booted.map_err(report::image)?);

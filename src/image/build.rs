@@ -168,7 +168,7 @@ impl Request<'_> {
     /// older image there stays as it is until the new disk is written, which may be made from it.
     pub fn build(&self, role: &str, interrupts: &Interrupts) -> Result<Built, Error> {
         let folder = Folder::claim(self.out, role)?;
-        let mut job = self.job(role, &folder)?;
+        let mut job = self.job(role, &folder.path)?;
         if let Some(built) = self.standing(&job)? {
             if self.is_what(&job, &built.manifest)? {
                 return Ok(built);
@@ -185,7 +185,7 @@ impl Request<'_> {
     pub fn check(&self, built: &Built, interrupts: &Interrupts) -> Result<(), Error> {
         let role = built.manifest.role.as_str();
         let folder = Folder::claim(self.out, &format!("{role}.again"))?;
-        let mut job = self.job(role, &folder)?;
+        let mut job = self.job(role, &folder.path)?;
         job.layers = false;
         job.umask = 0o077;
         let log = self.out.join(format!("{role}.again.log"));
@@ -211,7 +211,15 @@ impl Request<'_> {
         })
     }
 
-    fn job(&self, role: &str, folder: &Folder) -> Result<Job, Error> {
+    /// Whether the image of a role that stands there, in whichever format, is what a build would
+    /// make now. Without a manifest there is nothing to say against it.
+    pub fn is_current(&self, role: &str) -> Result<bool, Error> {
+        let manifest = self.manifest(role);
+        let job = self.job(role, self.out)?;
+        manifest.map_or(Ok(true), |manifest| self.is_what(&job, &manifest))
+    }
+
+    fn job(&self, role: &str, folder: &Path) -> Result<Job, Error> {
         let found = known(self.stack, role)?;
         let agent = agent::choose(self.agent, architecture(self.stack, found))?;
         let builder = digest_file(Path::new("/proc/self/exe"))?;
@@ -221,8 +229,8 @@ impl Request<'_> {
             lock: self.lock.clone(),
             cache: absolute(self.cache.root())?,
             layers: true,
-            work: folder.path.join("work"),
-            staging: folder.path.join("staging"),
+            work: folder.join("work"),
+            staging: folder.join("staging"),
             agent_sha256: match self.agent {
                 Some(_) => digest_file(&agent)?,
                 None => builder.clone(),
@@ -244,13 +252,22 @@ impl Request<'_> {
         Ok(manifest.inputs.builder == job.builder_sha256 && manifest.image_id == job.image_id()?)
     }
 
+    fn manifest_path(&self, role: &str) -> PathBuf {
+        self.out.join(format!("{role}.manifest.json"))
+    }
+
+    /// The manifest beside the image that is there, if it is one of ours.
+    fn manifest(&self, role: &str) -> Option<Manifest> {
+        let text = fs::read(self.manifest_path(role)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
     /// The image of this format that is there, if nobody has written to it since its manifest was.
     fn standing(&self, job: &Job) -> Result<Option<Built>, Error> {
-        let path = self.out.join(format!("{}.manifest.json", job.role));
-        let text = fs::read(&path).unwrap_or_default();
-        let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else {
+        let Some(manifest) = self.manifest(&job.role) else {
             return Ok(None);
         };
+        let path = self.manifest_path(&job.role);
         let same = manifest.version == manifest::VERSION && manifest.format == job.format;
         if !same || !matches!(standing::changed(&manifest, &path), Ok(None)) {
             return Ok(None);

@@ -6,7 +6,7 @@ use muster::machine::qemu::qmp::Qmp;
 use nix::fcntl::{FcntlArg, FdFlag};
 use std::fs;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 impl Workstation {
@@ -437,6 +437,28 @@ fn an_image_built_after_the_machine_is_named_and_its_disk_stays() {
         said.starts_with(
             "box: a newer image is there; its disk stays on the old box is started with the disk \
              it had"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_image_of_before_the_description_was_changed_is_named_and_started() {
+    let here = Workstation::new();
+    let stack = here.dir.path().join("tiny");
+    fs::create_dir_all(stack.join("services")).unwrap();
+    for file in ["stack.toml", "services/hello.toml"] {
+        fs::copy(Path::new(STACK).join(file), stack.join(file)).unwrap();
+    }
+    // Of what the stack asked for before.
+    let lock = "version = 1\nstack = \"tiny\"\nrequest = \"0\"\n[roles]\n";
+    fs::write(stack.join("muster.lock"), lock).unwrap();
+    let (code, _, said) = here.starts("./tiny");
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.starts_with(
+            "box: out/tiny/box.raw is not what would be built now; to have that: muster build \
+             ./tiny\nbox is started (tcg: asked for)\n"
         ),
         "{said}"
     );

@@ -46,24 +46,20 @@ impl Workstation {
         )
     }
 
-    /// Starts the machine on ports of its own: tests run beside each other.
-    pub fn up(&self) {
+    /// Starts the machine of a stack on ports of its own: tests run beside each other. Gives the
+    /// exit code, standard output and standard error.
+    pub fn starts(&self, stack: &str) -> (i32, String, String) {
         let free = || {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap().port()
         };
         let (ssh, https) = (format!("22={}", free()), format!("443={}", free()));
-        let words = [
-            "up",
-            STACK,
-            "--accel",
-            "tcg",
-            "--forward",
-            &ssh,
-            "--forward",
-            &https,
-        ];
-        let (code, _, said) = self.run(&words);
+        let forwards = ["--forward", &ssh, "--forward", &https];
+        self.run(&[&["up", stack, "--accel", "tcg"][..], &forwards].concat())
+    }
+
+    pub fn up(&self) {
+        let (code, _, said) = self.starts(STACK);
         assert_eq!(code, 0, "{said}");
         assert!(
             said.starts_with("box is started (tcg: asked for)\n"),

@@ -98,12 +98,12 @@ fn full_data(site: &Site) {
     let (said, code) = site.status();
     // By the agent that lives, or by the one that could not begin.
     let full = ["/data is full", "No space left on device"];
-    assert!(
-        full.iter().any(|words| said.contains(words)) && said.contains("du -xhd3 /data"),
-        "{said}"
-    );
+    let named = full.iter().find(|words| said.contains(**words));
+    assert!(named.is_some() && said.contains("du -xhd3 /data"), "{said}");
     assert_eq!(code, Some(4), "{said}");
-    site.saw("a full data partition is named, with what to do");
+    site.saw(&format!(
+        "a full data partition is named, with what to do: {named:?}"
+    ));
     site.on_host("rm -f /data/full /data/full2");
     all_green(site, "a full data partition");
 }
