@@ -216,7 +216,8 @@ pub(in crate::agent) mod tests {
         assert_eq!(
             deposed("front").unwrap(),
             "back leads this site since 2026-01-01T00:00:00Z: it was promoted in place of this \
-             host, front, and no host of the site listens to this one any more; start front from a fresh image, told that back leads: muster up STACK --lead back, or [join] lead \
+             host, front, and no host of the site listens to this one any more; start front from a \
+             fresh image, told that back leads: muster up STACK --lead back, or [join] lead \
              = \"back\" in its answers"
         );
         // A member has no authority.

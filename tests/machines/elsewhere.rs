@@ -96,10 +96,7 @@ fn carry(site: &Hosts, to: &str) {
 }
 
 pub fn an_image_of_another_workstation_is_the_same() {
-    let site = Hosts::new("workstation");
-    let folder = site.folder().join("workstation");
-    fs::create_dir_all(&folder).expect("made");
-    fs::write(folder.join("stack.toml"), STACK).expect("written");
+    let site = Hosts::of("workstation", STACK);
     site.must(&[&UP[..], &["--wait"]].concat());
     let on = |script: &str| site.on("desk", script).expect(script);
     let is = on(". /etc/os-release; echo $ID $VERSION_ID, $(uname -r), $(date +%Y), $(id -un)");

@@ -31,6 +31,15 @@ impl Hosts {
         }
     }
 
+    /// Hosts of a stack with this description, which stands in a folder of its name.
+    pub fn of(stack: &'static str, description: &str) -> Hosts {
+        let hosts = Hosts::new(stack);
+        let folder = hosts.folder().join(stack);
+        fs::create_dir_all(&folder).expect("made");
+        fs::write(folder.join("stack.toml"), description).expect("written");
+        hosts
+    }
+
     /// The same where a person has chosen this password for the administrator.
     pub fn with_password(mut self, password: &'static str) -> Hosts {
         self.password = Some(password);

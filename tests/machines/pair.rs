@@ -3,7 +3,6 @@
 use crate::hosts::{Hosts, each};
 use crate::site::wait;
 use serde_json::Value;
-use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::time::Duration;
@@ -65,26 +64,19 @@ pub fn all_green(shown: &Value) -> bool {
 
 /// The machines of the stack, not there yet.
 pub fn pair() -> Hosts {
-    pair_of(stack("", ""))
+    Hosts::of("pair", &stack("", ""))
 }
 
 /// The same with these keys in `[network]` and in each role.
 pub fn attached(network: &str, role: &str) -> Hosts {
-    pair_of(stack(network, role))
+    Hosts::of("pair", &stack(network, role))
 }
 
 /// The same with more lines in `[stack]`.
 pub fn pair_with(lines: &str) -> Hosts {
     let text = stack("", "");
-    pair_of(text.replacen("[network]", &format!("{lines}[network]"), 1))
-}
-
-fn pair_of(text: String) -> Hosts {
-    let pair = Hosts::new("pair");
-    let folder = pair.folder().join("pair");
-    fs::create_dir_all(&folder).expect("made");
-    fs::write(folder.join("stack.toml"), text).expect("written");
-    pair
+    let text = text.replacen("[network]", &format!("{lines}[network]"), 1);
+    Hosts::of("pair", &text)
 }
 
 /// Asks a host's sshd for the words with which it begins, `SSH-2.0`.
