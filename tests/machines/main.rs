@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-// Tests begin in the order of the alphabet, so what takes longest is called so that it is not last.
-mod accidents;
 #[path = "../packages/apt.rs"]
 #[allow(dead_code)]
 mod apt;
@@ -51,5 +49,6 @@ mod soak;
 mod starter;
 mod stranger;
 mod traffic;
+mod trouble;
 mod typed;
 mod unattended;

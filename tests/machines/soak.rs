@@ -1,7 +1,7 @@
 //! What takes too long for every run: `./tests/run soak` has it.
 
-use crate::accidents::put_later_figures_aside;
 use crate::site::{Site, UP, wait};
+use crate::trouble::put_later_figures_aside;
 use crate::{bonded, cuts, deputy, elsewhere, joining, mishaps, network, pair, starter};
 use std::time::Duration;
 
